@@ -1,0 +1,46 @@
+# Two commands: `make run` sets up and starts a simulated building, `make test` sets up and passes all tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# As root directly, else through sudo; only called where a Debian package is missing.
+APT = if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(1); \
+	else sudo apt-get update -q && sudo apt-get install -y -q $(1); fi
+
+.PHONY: run test lint types fast clean
+
+run: $(VENV)/.ready
+	@exec $(BIN)/opencrate up --demo
+
+test: $(VENV)/.ready-for-tests lint types
+	$(BIN)/python -m pytest
+
+fast: $(VENV)/.ready-for-tests
+	$(BIN)/python -m pytest -m "not cluster and not browser"
+
+lint: $(VENV)/.ready-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.ready-for-tests
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "installing python3-venv"; $(call APT,python3-venv); }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: $(VENV)/bin/python pyproject.toml requirements.txt
+	@echo "Setting up (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -c requirements.txt -e .
+	@touch $@
+
+$(VENV)/.ready-for-tests: $(VENV)/.ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,489 @@
+"""The store of alarms and of what raises them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import ray
+from pydantic import TypeAdapter
+
+from actors.alarm.logic import after_acknowledge, after_clear, after_raise
+from actors.alarm.models import (
+    Alarm,
+    AlarmConfig,
+    AlarmState,
+    AlarmStep,
+    AlarmSummary,
+    Condition,
+    NewAlarmConfig,
+    Severity,
+)
+from actors.alarm.schema import MIGRATIONS
+from actors.bus.events import AlarmAcknowledged, AlarmCleared, AlarmRaised, WatchMoved
+from actors.core.errors import BadInputError, ConflictError, NotFoundError
+from actors.core.sqlite import Durability, Row
+from actors.core.store import Store, page
+from actors.core.values import PointValue
+
+CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
+LONGEST_SHELF = 30 * 86_400_000
+"""Milliseconds that an alarm may be shelved."""
+
+
+class AlarmStore(Store):
+    """Keep alarms, their history and their configurations; tell the bus after each committed change.
+
+    An alarm follows ISA-18.2: raised it is active, acknowledged by a person, cleared when its condition is
+    over, and closed when both have happened. There is at most one alarm per configuration that isn't closed;
+    if its condition comes back before anybody has acknowledged it, it is the same alarm again.
+    """
+
+    name: ClassVar[str] = "alarms"
+    migrations: ClassVar[Sequence[str]] = MIGRATIONS
+    durability: ClassVar[Durability] = Durability.FULL
+
+    def opened(self) -> None:
+        """Move the watch cell, so that followers look at the configurations of this start."""
+        self.publish(WatchMoved(cell=self.name, version=self._version()))
+
+    # Configurations
+
+    @ray.method
+    def create_config(self, new: NewAlarmConfig) -> AlarmConfig:
+        """Add a configuration."""
+        with self.transaction():
+            row = self.one(
+                "INSERT INTO alarm_config (node_id, condition, severity, message, enabled)"
+                " VALUES (?, ?, ?, ?, ?) RETURNING *",
+                *_columns(new),
+            )
+            self._moved()
+        return _config(row or {})
+
+    @ray.method
+    def update_config(self, config_id: int, new: NewAlarmConfig) -> AlarmConfig:
+        """Replace a configuration; from then on the file that it came from no longer changes it.
+
+        Raises NotFoundError.
+        """
+        with self.transaction():
+            row = self.one(
+                "UPDATE alarm_config SET node_id = ?, condition = ?, severity = ?, message = ?, enabled = ?,"
+                " edited = 1 WHERE id = ? AND NOT deleted RETURNING *",
+                *_columns(new),
+                config_id,
+            )
+            if row is None:
+                raise NotFoundError("alarm configuration", config_id)
+            self._moved()
+        return _config(row)
+
+    @ray.method
+    def delete_config(self, config_id: int) -> None:
+        """Delete a configuration; its alarm clears. Raises NotFoundError.
+
+        The row stays, marked, so that the file that it came from doesn't bring it back.
+        """
+        with self.transaction():
+            if not self.run("UPDATE alarm_config SET deleted = 1 WHERE id = ? AND NOT deleted", config_id):
+                raise NotFoundError("alarm configuration", config_id)
+            self._moved()
+
+    @ray.method
+    def apply_configs(self, configs: list[NewAlarmConfig], origin: str) -> int:
+        """Bring in the configurations of a file or a device; give how many were new or changed.
+
+        Doing it twice changes nothing; what a person has edited or deleted stays as it is. One that the
+        origin no longer names is removed, unless it was edited.
+        """
+        changed = 0
+        named: set[str] = set()
+        with self.transaction():
+            before = {
+                row["origin_key"]: row
+                for row in self.all("SELECT * FROM alarm_config WHERE origin = ?", origin)
+            }
+            for new in configs:
+                key = f"{new.node_id}#{new.condition.kind}"
+                if key in named:
+                    continue
+                named.add(key)
+                changed += self._apply(before.get(key), new, origin, key)
+            gone = [row["id"] for key, row in before.items() if key not in named and not row["edited"]]
+            for config_id in gone:
+                changed += self.run(
+                    "UPDATE alarm_config SET deleted = 2 WHERE id = ? AND NOT deleted", config_id
+                )
+            if changed:
+                self._moved()
+        return changed
+
+    def _apply(self, old: Row | None, new: NewAlarmConfig, origin: str, key: str) -> int:
+        columns = _columns(new)
+        if old is None:
+            return self.run(
+                "INSERT INTO alarm_config"
+                " (node_id, condition, severity, message, enabled, origin, origin_key)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *columns,
+                origin,
+                key,
+            )
+        # Deleted by a person (1) it stays away; gone from its origin (2) it may come back.
+        names = ("node_id", "condition", "severity", "message", "enabled")
+        same = columns == tuple(old[name] for name in names) and not old["deleted"]
+        if old["edited"] or old["deleted"] == 1 or same:
+            return 0
+        return self.run(
+            "UPDATE alarm_config SET node_id = ?, condition = ?, severity = ?, message = ?, enabled = ?,"
+            " deleted = 0 WHERE id = ?",
+            *columns,
+            old["id"],
+        )
+
+    @ray.method
+    def config(self, config_id: int) -> AlarmConfig:
+        """Give one configuration. Raises NotFoundError."""
+        row = self.one("SELECT * FROM alarm_config WHERE id = ? AND NOT deleted", config_id)
+        if row is None:
+            raise NotFoundError("alarm configuration", config_id)
+        return _config(row)
+
+    @ray.method
+    def configs(
+        self, node_id: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[AlarmConfig], str | None]:
+        """Give configurations, all or those of a point. Raises BadInputError."""
+        rows, after = page(
+            cursor,
+            limit,
+            lambda last, n: self.all(
+                "SELECT * FROM alarm_config WHERE NOT deleted AND id > ?1 AND (?2 IS NULL OR node_id = ?2)"
+                " ORDER BY id LIMIT ?3",
+                last,
+                node_id,
+                n,
+            ),
+        )
+        return [_config(row) for row in rows], after
+
+    @ray.method
+    def in_force(self) -> tuple[int, list[AlarmConfig]]:
+        """Give all enabled configurations and the version that they are."""
+        rows = self.all("SELECT * FROM alarm_config WHERE enabled AND NOT deleted ORDER BY id")
+        return self._version(), [_config(row) for row in rows]
+
+    @ray.method
+    def config_version(self) -> int:
+        """Give the version of the configurations; it rises with each change."""
+        return self._version()
+
+    def _version(self) -> int:
+        row = self.one("SELECT version FROM config_version")
+        return int(row["version"]) if row else 0
+
+    def _moved(self) -> None:
+        row = self.one("UPDATE config_version SET version = version + 1 RETURNING version")
+        self.publish(WatchMoved(cell=self.name, version=int(row["version"]) if row else 0))
+
+    # What happens to an alarm
+
+    @ray.method
+    def raise_alarm(
+        self,
+        node_id: str,
+        severity: Severity,
+        message: str,
+        value: PointValue | None = None,
+        config_id: int | None = None,
+    ) -> Alarm:
+        """Raise an alarm, or leave the one that stands as it is.
+
+        Without a configuration, an alarm of the same node with the same message is the same.
+        """
+        now = self.clock()
+        with self.transaction():
+            old = self._open(node_id, message, config_id)
+            if old is not None and old["state"] != AlarmState.CLEARED:
+                return _alarm(old)
+            if old is not None:
+                row = self.one(
+                    "UPDATE alarm SET state = ?, node_id = ?, severity = ?, message = ?, value = ?,"
+                    " raised_at = ?, cleared_at = NULL WHERE id = ? RETURNING *",
+                    after_raise(AlarmState(old["state"])).value,
+                    node_id,
+                    severity.value,
+                    message,
+                    json.dumps(value),
+                    now,
+                    old["id"],
+                )
+            else:
+                row = self.one(
+                    "INSERT INTO alarm"
+                    " (config_id, node_id, severity, message, state, value, raised_at, shelved_until)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                    config_id,
+                    node_id,
+                    severity.value,
+                    message,
+                    after_raise(None).value,
+                    json.dumps(value),
+                    now,
+                    self._shelf(config_id, now),
+                )
+            alarm = _alarm(row or {})
+            self._step(alarm, "raised", now, value=value)
+            self.publish(
+                AlarmRaised(alarm_id=alarm.id, node_id=node_id, severity=severity.value, message=message)
+            )
+        return alarm
+
+    def _open(self, node_id: str, message: str, config_id: int | None) -> Row | None:
+        if config_id is not None:
+            return self.one("SELECT * FROM alarm WHERE config_id = ? AND state <> 'closed'", config_id)
+        return self.one(
+            "SELECT * FROM alarm WHERE config_id IS NULL AND node_id = ? AND message = ?"
+            " AND state <> 'closed'",
+            node_id,
+            message,
+        )
+
+    def _shelf(self, config_id: int | None, now: int) -> int | None:
+        """Give until when the alarms of a configuration are shelved: the shelf outlives one occurrence."""
+        row = self.one(
+            "SELECT shelved_until FROM alarm WHERE config_id = ? ORDER BY id DESC LIMIT 1", config_id
+        )
+        until: int | None = row["shelved_until"] if row else None
+        return until if until is not None and until > now else None
+
+    @ray.method
+    def clear(self, alarm_id: int, value: PointValue | None = None) -> Alarm:
+        """Say that the condition is over; a cleared one stays as it is. Raises NotFoundError."""
+        now = self.clock()
+        with self.transaction():
+            old = self._get(alarm_id)
+            state = after_clear(old.state)
+            if state is old.state:
+                return old
+            row = self.one(
+                "UPDATE alarm SET state = ?, cleared_at = ? WHERE id = ? RETURNING *",
+                state.value,
+                now,
+                alarm_id,
+            )
+            alarm = _alarm(row or {})
+            self._step(alarm, "cleared", now, value=value)
+            self.publish(AlarmCleared(alarm_id=alarm_id, node_id=alarm.node_id))
+        return alarm
+
+    @ray.method
+    def acknowledge(self, alarm_id: int, by: str, note: str | None = None) -> Alarm:
+        """Mark an alarm as seen; one that was seen already stays as it is. Raises NotFoundError."""
+        return self._acknowledge(alarm_id, by, note)
+
+    @ray.method
+    def acknowledge_many(self, alarm_ids: list[int], by: str, note: str | None = None) -> list[Alarm]:
+        """Mark several alarms as seen, all or none. Raises NotFoundError."""
+        with self.transaction():
+            return [self._acknowledge(alarm_id, by, note) for alarm_id in alarm_ids]
+
+    def _acknowledge(self, alarm_id: int, by: str, note: str | None) -> Alarm:
+        now = self.clock()
+        with self.transaction():
+            old = self._get(alarm_id)
+            state = after_acknowledge(old.state)
+            if state is old.state:
+                return old
+            row = self.one(
+                "UPDATE alarm SET state = ?, acknowledged_at = ?, acknowledged_by = ?,"
+                " note = coalesce(?, note) WHERE id = ? RETURNING *",
+                state.value,
+                now,
+                by,
+                note,
+                alarm_id,
+            )
+            alarm = _alarm(row or {})
+            self._step(alarm, "acknowledged", now, by=by)
+            self.publish(AlarmAcknowledged(alarm_id=alarm_id, user=by))
+        return alarm
+
+    @ray.method
+    def shelve(self, alarm_id: int, until: int, by: str, note: str | None = None) -> Alarm:
+        """Keep an alarm, and later ones of its configuration, out of the way until a time.
+
+        Raises NotFoundError, BadInputError for a time that is past or more than 30 days away, and
+        ConflictError for an alarm that is closed.
+        """
+        now = self.clock()
+        if not now < until <= now + LONGEST_SHELF:
+            raise BadInputError("until", until, "a time within the next 30 days")
+        return self._set_shelf(alarm_id, until, by, note)
+
+    @ray.method
+    def unshelve(self, alarm_id: int, by: str) -> Alarm:
+        """Take an alarm off the shelf. Raises NotFoundError and ConflictError."""
+        return self._set_shelf(alarm_id, None, by, None)
+
+    def _set_shelf(self, alarm_id: int, until: int | None, by: str | None, note: str | None) -> Alarm:
+        with self.transaction():
+            old = self._get(alarm_id)
+            if old.state is AlarmState.CLOSED and until is not None:
+                raise ConflictError("alarm", alarm_id, "it is closed")
+            if old.shelved_until == until:
+                return old
+            row = self.one(
+                "UPDATE alarm SET shelved_until = ?, note = coalesce(?, note) WHERE id = ? RETURNING *",
+                until,
+                note,
+                alarm_id,
+            )
+            alarm = _alarm(row or {})
+            self._step(alarm, "shelved" if until else "unshelved", self.clock(), by=by)
+        return alarm
+
+    @ray.method
+    def unshelve_due(self) -> list[int]:
+        """Take all alarms off the shelf whose time is over; give their ids."""
+        now = self.clock()
+        rows = self.all("SELECT id FROM alarm WHERE shelved_until <= ?", now)
+        with self.transaction():
+            for row in rows:
+                self._set_shelf(row["id"], None, None, None)
+        return [row["id"] for row in rows]
+
+    def _step(
+        self, alarm: Alarm, event: str, at: int, *, by: str | None = None, value: PointValue | None = None
+    ) -> None:
+        self.run(
+            "INSERT INTO alarm_history (alarm_id, node_id, severity, message, event, at, by, value)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            alarm.id,
+            alarm.node_id,
+            alarm.severity.value,
+            alarm.message,
+            event,
+            at,
+            by,
+            json.dumps(value),
+        )
+
+    # Questions
+
+    @ray.method
+    def get(self, alarm_id: int) -> Alarm:
+        """Give one alarm. Raises NotFoundError."""
+        return self._get(alarm_id)
+
+    def _get(self, alarm_id: int) -> Alarm:
+        row = self.one("SELECT * FROM alarm WHERE id = ?", alarm_id)
+        if row is None:
+            raise NotFoundError("alarm", alarm_id)
+        return _alarm(row)
+
+    @ray.method
+    def find(
+        self,
+        states: Sequence[AlarmState] | None = None,
+        severity: Severity | None = None,
+        node_id: str | None = None,
+        shelved: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[Alarm], str | None]:
+        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError."""
+        wanted = states or [AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED, AlarmState.CLEARED]
+        rows, after = page(
+            cursor,
+            limit,
+            lambda last, n: self.all(
+                "SELECT * FROM alarm WHERE state IN (SELECT value FROM json_each(?1))"
+                " AND (?2 = 0 OR id < ?2) AND (?3 IS NULL OR severity = ?3) AND (?4 IS NULL OR node_id = ?4)"
+                " AND (?5 IS NULL OR (shelved_until IS NOT NULL) = ?5) ORDER BY id DESC LIMIT ?6",
+                json.dumps([state.value for state in wanted]),
+                last,
+                severity.value if severity else None,
+                node_id,
+                shelved,
+                n,
+            ),
+        )
+        return [_alarm(row) for row in rows], after
+
+    @ray.method
+    def standing(self) -> list[Alarm]:
+        """Give all alarms whose condition holds: active and acknowledged ones."""
+        rows = self.all("SELECT * FROM alarm WHERE state IN ('active', 'acknowledged') ORDER BY id")
+        return [_alarm(row) for row in rows]
+
+    @ray.method
+    def summary(self) -> AlarmSummary:
+        """Count alarms; shelved ones count as shelved only."""
+        rows = self.all(
+            "SELECT state, severity, shelved_until IS NOT NULL AS shelved, count(*) AS n FROM alarm"
+            " WHERE state <> 'closed' GROUP BY 1, 2, 3"
+        )
+        seen = [row for row in rows if not row["shelved"]]
+        standing = ("active", "acknowledged")
+        return AlarmSummary(
+            active=sum(row["n"] for row in seen if row["state"] in standing),
+            unacknowledged=sum(row["n"] for row in seen if row["state"] != "acknowledged"),
+            shelved=sum(row["n"] for row in rows if row["shelved"]),
+            by_severity={
+                severity: sum(
+                    row["n"]
+                    for row in seen
+                    if row["severity"] == severity.value and row["state"] != "acknowledged"
+                )
+                for severity in Severity
+            },
+        )
+
+    @ray.method
+    def history(
+        self,
+        alarm_id: int | None = None,
+        node_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[AlarmStep], str | None]:
+        """Give what happened to alarms, newest first, in [start, end) ms. Raises BadInputError."""
+        rows, after = page(
+            cursor,
+            limit,
+            lambda last, n: self.all(
+                "SELECT * FROM alarm_history WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR alarm_id = ?2)"
+                " AND (?3 IS NULL OR node_id = ?3) AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)"
+                " ORDER BY id DESC LIMIT ?6",
+                last,
+                alarm_id,
+                node_id,
+                start,
+                end,
+                n,
+            ),
+        )
+        return [AlarmStep.model_validate(row | {"value": json.loads(row["value"])}) for row in rows], after
+
+
+def _columns(new: NewAlarmConfig) -> tuple[Any, ...]:
+    condition = CONDITION.dump_json(new.condition).decode()
+    return new.node_id, condition, new.severity.value, new.message, int(new.enabled)
+
+
+def _config(row: Row) -> AlarmConfig:
+    return AlarmConfig(
+        id=row["id"],
+        node_id=row["node_id"],
+        condition=CONDITION.validate_json(row["condition"]),
+        severity=Severity(row["severity"]),
+        message=row["message"],
+        enabled=bool(row["enabled"]),
+    )
+
+
+def _alarm(row: Row) -> Alarm:
+    return Alarm.model_validate(row | {"value": json.loads(row["value"])})

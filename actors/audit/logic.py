@@ -1,0 +1,32 @@
+"""Rules of the audit log: the chain of hashes, and what is never written down."""
+
+import hashlib
+import json
+from typing import Any, Final
+
+GENESIS: Final = "0" * 64
+"""The hash before the first entry."""
+
+MASK: Final = "***"
+_SECRET: Final = ("password", "secret", "token", "authorization", "api_key", "private_key", "credential")
+
+
+def masked(detail: Any) -> Any:
+    """Give a detail with everything that looks like a secret hidden, at any depth."""
+    if isinstance(detail, dict):
+        return {
+            str(key): MASK if any(word in str(key).lower() for word in _SECRET) else masked(value)
+            for key, value in detail.items()
+        }
+    if isinstance(detail, list | tuple):
+        return [masked(each) for each in detail]
+    return detail
+
+
+def entry_hash(before: str, *entry: int | str) -> str:
+    """Give the SHA-256 over an entry and the hash of the one before it, in hex.
+
+    An entry is its id, timestamp (ms), user, action, target and detail (JSON), in this order.
+    """
+    content = json.dumps([before, *entry], ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,23 @@
+"""How a component says how it is."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel
+
+
+class HealthState(StrEnum):
+    """What a component is able to do now."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class Health(BaseModel):
+    """One component's state, with the reasons when it isn't healthy."""
+
+    name: str
+    state: HealthState = HealthState.HEALTHY
+    reasons: list[str] = []
+    pid: int | None = None

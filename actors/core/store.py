@@ -1,0 +1,189 @@
+"""The base of every store: one SQLite file, one writer, events after each commit."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import apsw
+import ray
+
+from actors.core import sqlite
+from actors.core.clock import Clock, now_ms
+from actors.core.errors import BadInputError, StorageError
+from actors.core.health import Health, HealthState
+from actors.core.sqlite import Bindings, Durability, Row
+
+
+class Publishes(Protocol):
+    """Takes an event for the bus. Doesn't wait, doesn't raise."""
+
+    def __call__(self, event: Any, /) -> None:
+        """Publish an event."""
+
+
+def nobody(event: Any, /) -> None:
+    """Publish to nobody: for stores that nobody follows."""
+
+
+class Store:
+    """Own `<name>.db` in `folder`: lock, check, migrate; one writer; publish after commit.
+
+    Faults: a crash loses nothing that a method has returned (durability `FULL`) or at most what the operating
+    system had not written at a power cut (`NORMAL`); an event that a crash cut off is not sent again, so
+    followers read the store when they start. A damaged file is set aside, the newest backup takes its place,
+    and the store reports itself degraded. A full disk raises StorageError and changes nothing.
+    """
+
+    name: ClassVar[str]
+    migrations: ClassVar[Sequence[str]]
+    durability: ClassVar[Durability] = Durability.FULL
+
+    def __init__(self, folder: Path | str, publish: Publishes = nobody, clock: Clock = now_ms) -> None:
+        """Open the file. Raises AlreadyOwnedError, NewerFileError and StorageError."""
+        self.path = Path(folder) / f"{self.name}.db"
+        self.clock = clock
+        self._send = publish
+        self._pending: list[Any] = []
+        self._depth = 0
+        self._wrong: list[str] = []
+        self._lock = sqlite.lock(self.path, self.name)
+        try:
+            with sqlite.plain_errors(self.name):
+                self._check()
+                self.db = sqlite.connect(self.path, self.durability)
+                sqlite.migrate(self.db, self.path, self.name, self.migrations)
+            self.opened()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def opened(self) -> None:
+        """Do what a store does once its file is ready, such as filling a cache."""
+
+    def _check(self) -> None:
+        wrong = sqlite.damage(self.path)
+        if wrong is None:
+            return
+        aside = sqlite.set_aside(self.path)
+        backup = sqlite.restore_newest(self.path)
+        came = (
+            f"restored from {backup.name}; later changes are lost" if backup else "no backup: it starts empty"
+        )
+        self._wrong.append(f"{self.path.name} was damaged ({wrong}), set aside as {aside.name}, {came}")
+
+    # Statements
+
+    def all(self, sql: str, *values: Any) -> list[Row]:
+        """Run one statement and give its rows."""
+        with sqlite.plain_errors(self.name):
+            return self.db.execute(sql, values).fetchall()  # type: ignore[return-value]
+
+    def one(self, sql: str, *values: Any) -> Row | None:
+        """Run one statement and give its first row, or None."""
+        rows = self.all(sql, *values)
+        return rows[0] if rows else None
+
+    def run(self, sql: str, *values: Any) -> int:
+        """Run one statement and give the number of rows that it changed."""
+        with sqlite.plain_errors(self.name):
+            before = self.db.total_changes()
+            self.db.execute(sql, values).fetchall()
+            return self.db.total_changes() - before
+
+    def many(self, sql: str, rows: Sequence[Bindings]) -> int:
+        """Run one statement for each row and give the number of rows changed."""
+        with sqlite.plain_errors(self.name):
+            before = self.db.total_changes()
+            self.db.executemany(sql, rows)
+            return self.db.total_changes() - before
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Commit everything inside at once, or nothing. Events wait for the commit. May be nested."""
+        if self._depth:
+            self._depth += 1
+            try:
+                yield self
+            finally:
+                self._depth -= 1
+            return
+        with sqlite.plain_errors(self.name):
+            self.db.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield self
+            with sqlite.plain_errors(self.name):
+                self.db.execute("COMMIT")
+        except BaseException:
+            self._pending.clear()
+            # A full disk may already have rolled back by itself; then there is no transaction to end.
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+        waiting, self._pending = self._pending, []
+        for event in waiting:
+            self._send(event)
+
+    def publish(self, event: Any) -> None:
+        """Send an event now, or after the commit when inside a transaction."""
+        if self._depth:
+            self._pending.append(event)
+        else:
+            self._send(event)
+
+    # What every store can be asked
+
+    @ray.method
+    def health(self) -> Health:
+        """Say how the store is: degraded when it came up from a backup or when its file can't be read."""
+        reasons = list(self._wrong)
+        try:
+            self.all("SELECT 1")
+        except StorageError as error:
+            return Health(name=self.name, state=HealthState.DOWN, reasons=[str(error)], pid=os.getpid())
+        state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
+        return Health(name=self.name, state=state, reasons=reasons, pid=os.getpid())
+
+    @ray.method
+    def backup(self) -> str:
+        """Copy the file while it is in use, check the copy and give its path. Raises StorageError."""
+        with sqlite.plain_errors(self.name):
+            return str(sqlite.back_up(self.db, self.path))
+
+    @ray.method
+    def close(self) -> None:
+        """Write the WAL back into the file and let go of it. A second call does nothing."""
+        if self._lock.closed:
+            return
+        with contextlib.suppress(apsw.BusyError):
+            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self.db.close()
+        self._lock.close()
+
+
+def page(
+    cursor: str | None, limit: int, read: Callable[[int, int], list[Row]]
+) -> tuple[list[Row], str | None]:
+    """Give one page of a list in order of its integer key, and the cursor of the next page or None.
+
+    `read(after, n)` gives at most `n` rows whose column `id` is past `after`, in order. Raises BadInputError.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise BadInputError("limit", limit, f"1 to {MAX_PAGE}")
+    try:
+        after = int(cursor) if cursor else 0
+    except ValueError:
+        raise BadInputError("cursor", cursor, "the next_cursor of an earlier answer") from None
+    if not 0 <= after < 2**63:
+        raise BadInputError("cursor", cursor, "the next_cursor of an earlier answer")
+    rows = read(after, limit + 1)
+    more = len(rows) > limit
+    return rows[:limit], str(rows[limit - 1]["id"]) if more else None
+
+
+MAX_PAGE = 1000
+"""Most items that one page of a list may have."""

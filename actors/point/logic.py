@@ -1,0 +1,13 @@
+"""Rules of points: values in, decision out."""
+
+from actors.core.values import PointValue
+
+
+def has_changed(old: PointValue | None, new: PointValue | None, increment: float) -> bool:
+    """Tell whether `new` differs from `old` by at least `increment` (ASHRAE 135, 13.1.4); 0 means at all.
+
+    A change of type, such as from a number to nothing, always counts.
+    """
+    if old is None or new is None or isinstance(old, bool | str) or isinstance(new, bool | str):
+        return old is not new and (type(old) is not type(new) or old != new)
+    return new != old if increment <= 0 else abs(new - old) >= increment

@@ -1,0 +1,96 @@
+"""Turning plain classes into actors: logging, start after every (re)start, the right options."""
+
+import asyncio
+import inspect
+import logging
+import logging.handlers
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.core.names import NAMESPACE, actor_name
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(site_actor)s %(name)s: %(message)s"
+
+
+def configure_logging(folder: Path, name: str) -> None:
+    """Log to `<folder>/<name>.log`, 3 files of 5 MB; warnings go to standard error too (Ray's own files)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(folder / f"{name}.log", maxBytes=5_000_000, backupCount=2)
+    handler.addFilter(_named(name))
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, logging.handlers.RotatingFileHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    # The page asks the API every two seconds.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _named(name: str) -> logging.Filter:
+    class Named(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            record.site_actor = name
+            return True
+
+    return Named()
+
+
+class Started:
+    """Mixed into an actor: sets logging up and calls `start` whenever Ray (re)creates it."""
+
+    def __init__(
+        self, log_folder: str, full_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Build the plain class below, then let it start."""
+        configure_logging(Path(log_folder), full_name)
+        log = logging.getLogger(__name__)
+        log.info("%s is starting", full_name)
+        try:
+            super().__init__(*args, **kwargs)
+        except Exception:
+            log.exception("%s can't start", full_name)
+            raise
+        start = getattr(self, "start", None)
+        if inspect.iscoroutinefunction(start):
+            self._starting = asyncio.get_running_loop().create_task(self._begin(start, log, full_name))
+
+    async def _begin(self, start: Any, log: logging.Logger, full_name: str) -> None:
+        try:
+            await start()
+        except Exception:
+            log.exception("%s failed to start", full_name)
+            raise
+
+
+def create(
+    plain: type, name: str, site: str, log_folder: Path, *args: Any, pin_to: str | None = None, **kwargs: Any
+) -> Any:
+    """Raise one detached actor of a plain class and give its handle.
+
+    It is restarted for ever, holds no CPU of Ray's, and is pinned to the Ray node `pin_to`. Sync classes get
+    one call at a time; classes with async methods run on an event loop.
+    """
+    full_name = actor_name(name, site)
+    actor_class = type(
+        plain.__name__, (Started, plain), {"__doc__": plain.__doc__, "__module__": plain.__module__}
+    )
+    options: dict[str, Any] = {
+        "name": full_name,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "get_if_exists": False,
+    }
+    if not _is_async(plain):
+        options["max_concurrency"] = 1
+    if pin_to:
+        options["label_selector"] = {"ray.io/node-id": pin_to}
+    return ray.remote(actor_class).options(**options).remote(str(log_folder), full_name, args, kwargs)
+
+
+def _is_async(plain: type) -> bool:
+    return any(inspect.iscoroutinefunction(getattr(plain, each, None)) for each in dir(plain))

@@ -1,0 +1,61 @@
+"""The HTTP side: routes, errors, middleware, WebSocket."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from api import errors
+from api.deps import Campus
+from api.middleware import Guard, Limits
+from api.routers import alarms, auth, history, nodes, people, points, system
+from api.ws import Hub
+from api.ws import router as ws_router
+
+ROUTERS = (
+    auth.router,
+    system.sites_router,
+    points.router,
+    nodes.router,
+    history.router,
+    alarms.router,
+    people.overrides,
+    people.users,
+    people.audit,
+    system.router,
+    ws_router,
+)
+
+
+def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Sequence[str] = ()) -> FastAPI:
+    """Make the application that serves a campus. CORS is closed unless origins are named."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        hub = Hub(campus)
+        app.state.hub = hub
+        try:
+            yield
+        finally:
+            await hub.close()
+
+    app = FastAPI(
+        title="OpenCrate Campus",
+        version=campus.version,
+        description="A building automation system. Log in at `/api/auth/login`, send the token as Bearer.",
+        lifespan=lifespan,
+    )
+    app.state.campus = campus
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Guard, limits=limits)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    return app

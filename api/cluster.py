@@ -1,0 +1,55 @@
+"""The Ray cluster of one machine: its settings, its start and its end."""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import ray
+
+from actors.core.names import NAMESPACE
+
+OBJECT_STORE = 100_000_000
+"""Bytes of Ray's object store; our frames are small."""
+
+
+def prepare(data: Path) -> None:
+    """Set a token of this installation's own unless one is given."""
+    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        path = data / "ray-token"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(32))
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
+
+
+class Cluster:
+    """Ray as this process sees it: started here (and ended here), or joined."""
+
+    def __init__(self, data: Path, address: str | None) -> None:
+        """Start a cluster on loopback, or join the one at `address`. Raises ConnectionError."""
+        self.joined = address is not None
+        self._temp: Path | None = None
+        if address is not None:
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        prepare(data)
+        # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
+        self._temp = Path(tempfile.mkdtemp(prefix="opencrate-"))
+        ray.init(
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(self._temp),
+        )
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends with all its processes."""
+        ray.shutdown()
+        if self._temp is not None:
+            shutil.rmtree(self._temp, ignore_errors=True)

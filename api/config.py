@@ -1,0 +1,184 @@
+"""`campus.yaml`: what a campus is made of, and clear words for what is wrong in it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+
+from actors.core.names import CAMPUS
+from bridges.config import (
+    BacnetDevice,
+    BacnetNetwork,
+    Identifier,
+    ModbusDevice,
+    NetworkConfig,
+    Profile,
+    SpaceConfig,
+)
+from bridges.profiles import ConfigFileError, load_profile, load_yaml, validate
+
+SiteId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SiteConfig(_Strict):
+    """One building: its spaces, its networks and the devices on them."""
+
+    id: SiteId
+    dis: str = Field(default="", max_length=200)
+    spaces: list[SpaceConfig] = []
+    networks: list[NetworkConfig] = []
+    devices: list[Annotated[BacnetDevice | ModbusDevice, Discriminator("protocol")]] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_protocols(cls, value: Any) -> Any:
+        """Let each device take the protocol of its network, so that nobody has to write it twice."""
+        if not isinstance(value, dict) or not isinstance(value.get("networks"), list):
+            return value
+        protocols = {
+            each.get("id"): each.get("protocol") for each in value["networks"] if isinstance(each, dict)
+        }
+        devices = value.get("devices")
+        if isinstance(devices, list):
+            value = dict(value)
+            value["devices"] = [
+                {"protocol": protocols.get(each.get("network"), _guess(each))} | each
+                if isinstance(each, dict)
+                else each
+                for each in devices
+            ]
+        return value
+
+    @property
+    def name(self) -> str:
+        """What people read: `dis`, or the id."""
+        return self.dis or self.id
+
+
+def _guess(device: dict[str, Any]) -> str:
+    return "bacnet" if "device_instance" in device else "modbus"
+
+
+class ApiConfig(_Strict):
+    """How the HTTP side is to be reached."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    cors_origins: list[str] = []
+    trusted_proxies: list[str] = []
+
+
+class CampusConfig(_Strict):
+    """The whole of `campus.yaml`."""
+
+    campus: str = Field(default="Campus", min_length=1, max_length=200)
+    api: ApiConfig = ApiConfig()
+    sites: list[SiteConfig] = Field(min_length=1)
+
+
+class Campus:
+    """A configuration that was read, with the profiles that it names."""
+
+    def __init__(self, config: CampusConfig, profiles: dict[str, Profile], path: Path) -> None:
+        """Hold what `load` found."""
+        self.config, self.profiles, self.path = config, profiles, path
+
+
+def load(path: Path) -> Campus:
+    """Read and check `campus.yaml` and every profile it names.
+
+    Raises ConfigFileError that names all errors.
+    """
+    data, locate = load_yaml(path)
+    config = validate(CampusConfig, data, path, locate)
+    problems = _contradictions(config)
+    if problems:
+        raise ConfigFileError(
+            [(str(path), locate(where), _key(where), message) for where, message in problems]
+        )
+    profiles: dict[str, Profile] = {}
+    for s, site in enumerate(config.sites):
+        for d, device in enumerate(site.devices):
+            if device.profile and device.profile not in profiles:
+                where = ("sites", s, "devices", d, "profile")
+                profile = load_profile(
+                    device.profile, path.parent, asked_by=(path, locate(where), _key(where))
+                )
+                if profile.protocol != device.protocol:
+                    message = f"this profile is for {profile.protocol}, the network speaks {device.protocol}"
+                    raise ConfigFileError([(str(path), locate(where), _key(where), message)])
+                profiles[device.profile] = profile
+    return Campus(config, profiles, path)
+
+
+Where = tuple[str | int, ...]
+
+
+def _key(where: Where) -> str:
+    text = ""
+    for part in where:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _contradictions(config: CampusConfig) -> list[tuple[Where, str]]:
+    """Find what no model sees alone: ids twice, devices without their network, spaces that aren't there."""
+    found: list[tuple[Where, str]] = []
+    seen_sites: set[str] = set()
+    for s, site in enumerate(config.sites):
+        if site.id in seen_sites:
+            found.append((("sites", s, "id"), f"site {site.id!r} is there twice"))
+        if site.id == CAMPUS:
+            found.append((("sites", s, "id"), f"{CAMPUS!r} is taken by the campus itself"))
+        seen_sites.add(site.id)
+        found += _site_contradictions(s, site)
+    return found
+
+
+def _site_contradictions(s: int, site: SiteConfig) -> list[tuple[Where, str]]:
+    found: list[tuple[Where, str]] = []
+    networks: dict[str, Literal["bacnet", "modbus"]] = {}
+    sockets: dict[tuple[str, int], str] = {}
+    for n, network in enumerate(site.networks):
+        if network.id in networks:
+            found.append((("sites", s, "networks", n, "id"), f"network {network.id!r} is there twice"))
+        networks[network.id] = network.protocol
+        if isinstance(network, BacnetNetwork):
+            socket = (network.address.partition("/")[0], network.port)
+            if socket in sockets:
+                found.append(
+                    (
+                        ("sites", s, "networks", n, "port"),
+                        f"network {sockets[socket]!r} has this address and port",
+                    )
+                )
+            sockets[socket] = network.id
+    ids = {site.id} | {space.id for space in site.spaces}
+    parents = ids | {device.id for device in site.devices}
+    seen: set[str] = set(ids)
+    instances: set[tuple[str, int]] = set()
+    for d, device in enumerate(site.devices):
+        where: Where = ("sites", s, "devices", d)
+        if device.network not in networks:
+            known = ", ".join(networks) or "none"
+            found.append(((*where, "network"), f"there is no network {device.network!r}; known: {known}"))
+        if device.id in seen:
+            found.append(((*where, "id"), f"the id {device.id!r} is taken"))
+        seen.add(device.id)
+        if device.space is not None and device.space not in parents:
+            found.append(((*where, "space"), f"there is no space or equipment {device.space!r}"))
+        if isinstance(device, BacnetDevice):
+            instance = (device.network, device.device_instance)
+            if instance in instances:
+                found.append(
+                    ((*where, "device_instance"), f"device {device.device_instance} is on this network twice")
+                )
+            instances.add(instance)
+    return found
+
+
+__all__ = ["Campus", "CampusConfig", "ConfigFileError", "Identifier", "SiteConfig", "load"]

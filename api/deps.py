@@ -1,0 +1,228 @@
+"""What routes depend on: the actors, the user and what the user may do, lists over all sites."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel
+
+from actors.core.errors import (
+    BadInputError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    NotFoundError,
+    UnreachableError,
+)
+from actors.core.remote import answered
+from actors.core.store import MAX_PAGE
+from actors.user.models import Permission, User
+
+CALL_TIMEOUT: Final = 10.0
+REMEMBERED: Final = 2.0
+"""Seconds for which a token that was found good isn't asked about again."""
+
+T = TypeVar("T")
+
+
+async def ask(name: str, handle: Any, method: str, *args: Any, timeout: float = CALL_TIMEOUT) -> Any:
+    """Call an actor. Raises what it raises, and UnreachableError when it gives no answer."""
+    return await answered(name, getattr(handle, method).remote(*args), timeout)
+
+
+@dataclass
+class SiteActors:
+    """The handles of one site's actors."""
+
+    id: str
+    name: str
+    bus: Any
+    points: Any
+    nodes: Any
+    history: Any
+    alarms: Any
+    overrides: Any
+    commands: Any
+    bridges: dict[str, Any] = field(default_factory=dict)
+    engines: dict[str, Any] = field(default_factory=dict)
+
+    async def call(
+        self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any
+    ) -> Any:
+        """Call one of them by its name, such as `history`."""
+        return await ask(f"{actor}@{self.id}", self.actors()[actor], method, *args, timeout=timeout)
+
+    def actors(self) -> dict[str, Any]:
+        """Give all of them by name."""
+        stores = {
+            name: getattr(self, name)
+            for name in ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
+        }
+        return stores | self.bridges | self.engines
+
+
+@dataclass
+class Campus:
+    """The handles of all actors."""
+
+    name: str
+    version: str
+    sites: dict[str, SiteActors]
+    users: Any
+    audit: Any
+    bus: Any
+    known: dict[str, tuple[float, User]] = field(default_factory=dict)
+    """Tokens that were found good a moment ago."""
+
+    async def call(
+        self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any
+    ) -> Any:
+        """Call one of the campus actors."""
+        return await ask(f"{actor}@campus", self.actors()[actor], method, *args, timeout=timeout)
+
+    def actors(self) -> dict[str, Any]:
+        """Give the campus actors by name."""
+        return {"bus": self.bus, "users": self.users, "audit": self.audit}
+
+    def site(self, site_id: str) -> SiteActors:
+        """Give a site. Raises NotFoundError."""
+        if site_id not in self.sites:
+            raise NotFoundError("site", site_id)
+        return self.sites[site_id]
+
+    def chosen(self, site_id: str | None) -> list[SiteActors]:
+        """Give one site, or all. Raises NotFoundError."""
+        return [self.site(site_id)] if site_id is not None else list(self.sites.values())
+
+    async def user_of(self, token: str) -> User:
+        """Give whose token this is. Raises NotAuthenticatedError and UnreachableError."""
+        now = time.monotonic()
+        at, user = self.known.get(token, (-REMEMBERED, None))
+        if user is not None and now - at < REMEMBERED:
+            return user
+        found: User = await self.call("users", "authenticate", token)
+        if len(self.known) > 1000:
+            self.known.clear()
+        self.known[token] = (now, found)
+        return found
+
+    async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
+        """Write to the audit log. Raises UnreachableError when it is away."""
+        await self.call("audit", "add", user, action, target, detail)
+
+    async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
+        """Find a node's site. Raises NotFoundError, UnreachableError when it may be on one away."""
+        away: UnreachableError | None = None
+        for site in self.chosen(site_id):
+            try:
+                await site.call("nodes", "get", node_id)
+            except NotFoundError:
+                continue
+            except UnreachableError as error:
+                away = error
+                continue
+            return site
+        raise away or NotFoundError("node", node_id)
+
+
+def get_campus(request: Request) -> Campus:
+    """Give the actors of this application."""
+    campus: Campus = request.app.state.campus
+    return campus
+
+
+Actors = Annotated[Campus, Depends(get_campus)]
+
+
+def bearer(request: Request) -> str:
+    """Give the token of the Authorization header (RFC 6750). Raises NotAuthenticatedError."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise NotAuthenticatedError("log in and send the token as Authorization: Bearer ...")
+    return token.strip()
+
+
+Token = Annotated[str, Depends(bearer)]
+
+
+async def current_user(token: Token, campus: Actors) -> User:
+    """Give who asks. Reading needs no more than this."""
+    return await campus.user_of(token)
+
+
+CurrentUser = Annotated[User, Depends(current_user)]
+
+
+def needs(permission: Permission) -> Callable[..., Awaitable[User]]:
+    """Make a dependency that lets only those pass who hold a permission."""
+
+    async def allowed(user: CurrentUser) -> User:
+        if permission not in user.permissions:
+            raise NotAllowedError(permission.value)
+        return user
+
+    return allowed
+
+
+Writer = Annotated[User, Depends(needs(Permission.WRITE_POINTS))]
+Acknowledger = Annotated[User, Depends(needs(Permission.ACKNOWLEDGE_ALARMS))]
+Shelver = Annotated[User, Depends(needs(Permission.SHELVE_ALARMS))]
+AlarmEditor = Annotated[User, Depends(needs(Permission.MANAGE_NOTIFICATIONS))]
+NodeEditor = Annotated[User, Depends(needs(Permission.MANAGE_DISCOVERY))]
+VirtualEditor = Annotated[User, Depends(needs(Permission.MANAGE_VIRTUAL_POINTS))]
+UserEditor = Annotated[User, Depends(needs(Permission.MANAGE_USERS))]
+Auditor = Annotated[User, Depends(needs(Permission.VIEW_AUDIT))]
+
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items of one answer.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="The next_cursor of the answer before.")]
+Tags = Annotated[str | None, Query(max_length=500, description="Tags, with commas; `-tag`: without.")]
+SiteId = Annotated[str | None, Query(alias="site", max_length=64, description="Only this site.")]
+
+
+class Page(BaseModel):
+    """A list, or a part of one."""
+
+    items: list[Any]
+    next_cursor: str | None = None
+    unreachable_sites: list[str] = []
+
+
+Part = tuple[Sequence[Any], str | None]
+
+
+async def over_sites(
+    sites: list[SiteActors],
+    limit: int,
+    cursor: str | None,
+    read: Callable[[SiteActors, int, str | None], Awaitable[Part]],
+) -> Page:
+    """Read a list that goes over several sites, one after the other; say which can't be reached.
+
+    `read(site, limit, cursor)` gives a part of one site's list. Raises BadInputError for a wrong cursor.
+    """
+    at, inner = None, None
+    if cursor is not None:
+        at, mark, inner = cursor.partition("~")
+        if not mark or at not in {site.id for site in sites}:
+            raise BadInputError("cursor", cursor, "the next_cursor of an earlier answer")
+    items: list[Any] = []
+    away: list[str] = []
+    started = at is None
+    for index, site in enumerate(sites):
+        if not started and site.id != at:
+            continue
+        started = True
+        try:
+            part, following = await read(site, limit - len(items), inner or None)
+        except UnreachableError:
+            away.append(site.id)
+            continue
+        finally:
+            inner = None
+        items += [each if isinstance(each, dict) else each.model_dump(mode="json") for each in part]
+        if following is not None:
+            return Page(items=items, next_cursor=f"{site.id}~{following}", unreachable_sites=away)
+        if len(items) >= limit and index + 1 < len(sites):
+            return Page(items=items, next_cursor=f"{sites[index + 1].id}~", unreachable_sites=away)
+    return Page(items=items, unreachable_sites=away)

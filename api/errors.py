@@ -1,0 +1,118 @@
+"""Every error as `{"error": {"code", "message", "detail"}}` with the right status."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from actors.core.errors import (
+    BadInputError,
+    BridgeError,
+    ConflictError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    NotFoundError,
+    OpenCrateError,
+    StorageError,
+    UnreachableError,
+    WriteFailedError,
+)
+
+log = logging.getLogger(__name__)
+
+CODES: dict[int, str] = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    422: "unprocessable",
+    429: "rate_limited",
+    503: "site_unreachable",
+}
+
+STATUSES: tuple[tuple[type[OpenCrateError], int], ...] = (
+    (BadInputError, 422),
+    (NotAuthenticatedError, 401),
+    (NotAllowedError, 403),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (WriteFailedError, 409),
+    (UnreachableError, 503),
+    (BridgeError, 503),
+    (StorageError, 503),
+)
+
+
+def answer(status: int, message: str, detail: Any = None) -> JSONResponse:
+    """Make the answer of an error."""
+    code = CODES.get(status, "internal" if status >= 500 else "bad_request")
+    body = {"error": {"code": code, "message": message, "detail": detail}}
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(body, status, headers)
+
+
+def _ours(error: OpenCrateError) -> JSONResponse:
+    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    detail: Any = None
+    if isinstance(error, BadInputError):
+        detail = [{"field": error.field, "value": _plain(error.value), "expected": error.expected}]
+    elif isinstance(error, WriteFailedError):
+        detail = {"point": error.point_id, "reason": error.reason}
+        if error.reason.startswith("no answer") or "not connected" in error.reason:
+            status = 503
+    return answer(status, str(error), detail)
+
+
+def _plain(value: object) -> object:
+    """Give a value as JSON can carry it; what is too long or isn't JSON is shown as text."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value)[:200]
+
+
+def _invalid(error: RequestValidationError) -> JSONResponse:
+    problems = []
+    for each in error.errors():
+        if each["type"] == "json_invalid":
+            return answer(400, "the body is not valid JSON", [{"field": "body", "expected": "JSON"}])
+        field = ".".join(str(part) for part in each["loc"] if part not in {"body", "query", "path"})
+        problems.append(
+            {"field": field or "body", "value": _plain(each.get("input")), "expected": each["msg"]}
+        )
+    first = problems[0]
+    message = f"{first['field']}: {first['value']!r} is not valid: {first['expected']}"
+    return answer(422, message, jsonable_encoder(problems))
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer all errors this way."""
+
+    @app.exception_handler(OpenCrateError)
+    async def _on_ours(request: Request, error: OpenCrateError) -> JSONResponse:
+        return _ours(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return _invalid(error)
+
+    @app.exception_handler(HTTPException)
+    async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 404:
+            return answer(404, f"there is nothing at {request.url.path}")
+        phrase = HTTPStatus(error.status_code).phrase.lower()
+        return answer(error.status_code, str(error.detail) or phrase)
+
+    @app.exception_handler(UnicodeError)
+    async def _on_unicode(request: Request, error: UnicodeError) -> JSONResponse:
+        return answer(400, "the request holds text that is not valid UTF-8")
+
+    @app.exception_handler(Exception)
+    async def _on_any(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return answer(500, "something went wrong here; the log says more")

@@ -1,0 +1,196 @@
+"""The one place that knows which actors exist: it raises them, wires them and takes them down."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.alarm.engine import AlarmEngine
+from actors.alarm.store import AlarmStore
+from actors.audit.store import AuditStore
+from actors.bus.bus import EventBus
+from actors.bus.client import Publisher
+from actors.core.clock import now_ms
+from actors.core.names import CAMPUS, NAMESPACE, actor_name
+from actors.history.client import AppendTo
+from actors.history.store import HistoryStore
+from actors.node.store import NodeStore
+from actors.override.engine import CommandEngine
+from actors.override.store import OverrideStore
+from actors.point.feed import HistoryFeed
+from actors.point.store import PointStore
+from actors.user.store import UserStore
+from api.actors import create
+from api.config import Campus, SiteConfig
+from api.deps import Campus as CampusActors
+from api.deps import SiteActors
+from bridges.bacnet.bridge import BacnetBridge
+from bridges.config import BacnetDevice, BacnetNetwork, ModbusDevice, ModbusNetwork
+from bridges.modbus.bridge import ModbusBridge
+from bridges.model import alarm_configs, site_nodes
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+"""Told with (name, how many are up, how many there will be) as actors rise."""
+
+READY_TIMEOUT = 120.0
+"""Seconds that one actor may take to answer for the first time, on a busy machine."""
+
+
+@dataclass
+class Raised:
+    """All actors of this process's campus, in the order in which they rose."""
+
+    campus: CampusActors
+    order: list[tuple[str, Any]] = field(default_factory=list)
+
+
+class Raiser:
+    """Raise a campus on the Ray cluster that this process is connected to."""
+
+    def __init__(self, campus: Campus, data: Path, version: str, progress: Progress) -> None:
+        """Take what to raise and where its files are."""
+        self._campus, self._data, self._version, self._progress = campus, data.resolve(), version, progress
+        self._logs = self._data / "logs"
+        self.order: list[tuple[str, Any]] = []
+        self._up = 0
+        self._total = 3 + sum(8 + len(_protocols(site)) for site in campus.config.sites)
+        self._pin: str = ray.get_runtime_context().get_node_id()
+
+    def raise_all(self) -> CampusActors:
+        """Raise the campus actors and each site's. What fails names its actor and stops the whole."""
+        bus = self._create(EventBus, "bus", CAMPUS, CAMPUS)
+        users = self._create(UserStore, "users", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
+        audit = self._create(AuditStore, "audit", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
+        self._ready("users", users)
+        sites = {site.id: self._site(site) for site in self._campus.config.sites}
+        self._settle()
+        return CampusActors(
+            name=self._campus.config.campus,
+            version=self._version,
+            sites=sites,
+            users=users,
+            audit=audit,
+            bus=bus,
+        )
+
+    def _site(self, site: SiteConfig) -> SiteActors:
+        folder = str(self._data / site.id)
+        bus = self._create(EventBus, "bus", site.id, site.id)
+        publish = Publisher(bus)
+        nodes = self._create(NodeStore, "nodes", site.id, folder, publish)
+        history = self._create(HistoryStore, "history", site.id, folder, publish)
+        feed = HistoryFeed(AppendTo(history), Path(folder) / "history.queue")
+        points = self._create(PointStore, "points", site.id, site.id, publish, feed)
+        alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
+        overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
+        self._settle()
+        self._model(site, nodes, alarms)
+        bridges: dict[str, Any] = {}
+        for protocol in _protocols(site):
+            bridges[protocol] = self._bridge(protocol, site, nodes, points, publish)
+        engine = self._create(AlarmEngine, "alarm_engine", site.id, site.id, bus, alarms, points, nodes=nodes)
+        commands = self._create(
+            CommandEngine, "commands", site.id, site.id, nodes, points, overrides, bridges, publish, bus
+        )
+        return SiteActors(
+            id=site.id,
+            name=site.name,
+            bus=bus,
+            points=points,
+            nodes=nodes,
+            history=history,
+            alarms=alarms,
+            overrides=overrides,
+            commands=commands,
+            bridges=bridges,
+            engines={"alarm_engine": engine},
+        )
+
+    def _bridge(self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher) -> Any:
+        if protocol == "bacnet":
+            networks: list[Any] = [each for each in site.networks if isinstance(each, BacnetNetwork)]
+            devices: list[Any] = [each for each in site.devices if isinstance(each, BacnetDevice)]
+            return self._create(
+                BacnetBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
+            )
+        networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
+        devices = [each for each in site.devices if isinstance(each, ModbusDevice)]
+        return self._create(
+            ModbusBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
+        )
+
+    def _model(self, site: SiteConfig, nodes: Any, alarms: Any) -> None:
+        """Bring the site's nodes and alarm configurations in line with `campus.yaml`; edits by users stay."""
+        wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
+        ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
+        configs = alarm_configs(site.devices, self._campus.profiles)
+        ray.get(alarms.apply_configs.remote(configs, "campus.yaml"), timeout=READY_TIMEOUT)
+
+    def _create(self, plain: type, name: str, site: str, *args: Any, **kwargs: Any) -> Any:
+        handle = create(plain, name, site, self._logs, *args, pin_to=self._pin, **kwargs)
+        self.order.append((actor_name(name, site), handle))
+        return handle
+
+    def _ready(self, name: str, handle: Any) -> None:
+        ray.get(handle.health.remote(), timeout=READY_TIMEOUT)
+
+    def _settle(self) -> None:
+        """Wait for all that were begun; they rise side by side."""
+        waiting = {handle.health.remote(): name for name, handle in self.order[self._up :]}
+        refs = list(waiting)
+        while refs:
+            done, refs = ray.wait(refs, num_returns=1, timeout=READY_TIMEOUT)
+            if not done:
+                raise TimeoutError(f"{', '.join(waiting[ref] for ref in refs)} did not rise")
+            ray.get(done[0])
+            self._up += 1
+            self._progress(waiting[done[0]], self._up, self._total)
+
+
+def _protocols(site: SiteConfig) -> list[str]:
+    return sorted({network.protocol for network in site.networks})
+
+
+STOP_ORDER = ("bacnet", "modbus", "commands", "alarm_engine", "points")
+"""Bridges first, then engines, then the point store with its feed; the stores and buses after them."""
+
+
+def take_down(order: list[tuple[str, Any]], progress: Callable[[str], None] = lambda name: None) -> None:
+    """Stop every actor: bridges first, stores last with their WAL written back. What hangs is killed."""
+
+    def rank(item: tuple[str, Any]) -> tuple[int, bool]:
+        name = item[0].partition("@")[0]
+        place = STOP_ORDER.index(name) if name in STOP_ORDER else len(STOP_ORDER)
+        return place, name == "bus"
+
+    for place in range(len(STOP_ORDER) + 1):
+        for is_bus in (False, True):
+            group = [item for item in order if rank(item) == (place, is_bus)]
+            refs = []
+            for name, handle in group:
+                progress(name)
+                stop = getattr(handle, "stop", None) or getattr(handle, "close", None)
+                if stop is not None:
+                    refs.append(stop.remote())
+            if refs:
+                ray.wait(refs, num_returns=len(refs), timeout=10.0)
+    for _, handle in order:
+        with contextlib.suppress(Exception):
+            ray.kill(handle, no_restart=True)
+
+
+def left_over(sites: list[str]) -> Iterator[str]:
+    """Name the actors of these sites (and of the campus) that already live on this cluster."""
+    scopes = {*sites, CAMPUS}
+    for each in ray.util.list_named_actors(all_namespaces=True):
+        if each["namespace"] == NAMESPACE and each["name"].partition("@")[2] in scopes:
+            yield each["name"]
+
+
+__all__ = ["Raised", "Raiser", "left_over", "now_ms", "take_down"]

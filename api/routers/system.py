@@ -1,0 +1,183 @@
+"""How everything is."""
+
+import asyncio
+import os
+import time
+from typing import Any, Final
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from actors.bus.bus import BusStats
+from actors.core.clock import Timestamp, now_ms
+from actors.core.errors import OpenCrateError
+from actors.core.health import Health, HealthState
+from api.deps import Actors, Campus, CurrentUser, Page, SiteId, UserEditor, ask
+
+router = APIRouter(prefix="/api/system", tags=["system"])
+sites_router = APIRouter(prefix="/api/sites", tags=["sites"])
+
+PATIENCE: Final = 2.5
+"""Seconds that a component may take to say how it is."""
+FRESH: Final = 0.5
+"""Seconds for which an answer is given again: nobody needs a login to ask."""
+
+
+class SystemHealth(BaseModel):
+    """How every component is, and the whole."""
+
+    state: HealthState
+    time: Timestamp
+    components: list[Health]
+
+
+async def _one(name: str, handle: Any) -> Health:
+    try:
+        found: Health = await ask(name, handle, "health", timeout=PATIENCE)
+    except OpenCrateError as error:
+        return Health(name=name, state=HealthState.DOWN, reasons=[str(error)])
+    except Exception as error:
+        return Health(name=name, state=HealthState.DOWN, reasons=[f"{type(error).__name__}: {error}"[:300]])
+    return found.model_copy(update={"name": name})
+
+
+def overall(components: list[Health]) -> HealthState:
+    """Sum up: what is down or in doubt makes the whole degraded; all down is down."""
+    states = {each.state for each in components}
+    if states <= {HealthState.HEALTHY}:
+        return HealthState.HEALTHY
+    if states == {HealthState.DOWN}:
+        return HealthState.DOWN
+    return HealthState.DEGRADED
+
+
+async def _components(campus: Campus) -> list[Health]:
+    asked = {f"{name}@campus": handle for name, handle in campus.actors().items()}
+    for site in campus.sites.values():
+        asked |= {f"{name}@{site.id}": handle for name, handle in site.actors().items()}
+    found = await asyncio.gather(*(_one(name, handle) for name, handle in asked.items()))
+    return [Health(name="api@campus", pid=os.getpid()), *found]
+
+
+_last: dict[int, tuple[float, asyncio.Future[list[Health]]]] = {}
+
+
+async def components(campus: Campus) -> list[Health]:
+    """Ask every component how it is; within half a second all who ask get the same answer."""
+    now = time.monotonic()
+    at, shared = _last.get(id(campus), (-FRESH, None))
+    if shared is None or now - at > FRESH:
+        shared = asyncio.ensure_future(_components(campus))
+        _last[id(campus)] = (now, shared)
+    return await asyncio.shield(shared)
+
+
+@router.get("/health")
+async def health(campus: Actors) -> SystemHealth:
+    """Say per component: healthy, degraded, down or unknown, with reasons. Needs no login."""
+    found = await components(campus)
+    return SystemHealth(state=overall(found), time=now_ms(), components=found)
+
+
+class Info(BaseModel):
+    """What runs here."""
+
+    name: str
+    version: str
+    time: Timestamp
+    sites: list[dict[str, str]]
+
+
+@router.get("/info")
+async def info(user: CurrentUser, campus: Actors) -> Info:
+    """Say what runs here."""
+    sites = [{"id": site.id, "name": site.name} for site in campus.sites.values()]
+    return Info(name=campus.name, version=campus.version, time=now_ms(), sites=sites)
+
+
+@router.get("/bus")
+async def bus(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+    """Show each bus: its subscribers with capacity, queued, delivered, lagged; its watch cells."""
+    items: list[Any] = []
+    away: list[str] = []
+    for of in campus.chosen(site):
+        try:
+            stats: BusStats = await of.call("bus", "stats")
+        except OpenCrateError:
+            away.append(of.id)
+            continue
+        items.append(stats.model_dump(mode="json"))
+    if site is None:
+        stats = await campus.call("bus", "stats")
+        items.append(stats.model_dump(mode="json"))
+    return Page(items=items, unreachable_sites=away)
+
+
+@router.get("/devices")
+async def devices(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+    """Show each device as its bridge sees it."""
+    items: list[Any] = []
+    away: list[str] = []
+    for of in campus.chosen(site):
+        for name in of.bridges:
+            try:
+                found = await of.call(name, "status")
+            except OpenCrateError:
+                away.append(of.id)
+                continue
+            items += [each.model_dump(mode="json") | {"site": of.id} for each in found]
+    return Page(items=items, unreachable_sites=sorted(set(away)))
+
+
+@router.post("/backup")
+async def backup(user: UserEditor, campus: Actors) -> Page:
+    """Copy every store's file while it is in use."""
+    stores = [("campus", campus.call, name) for name in ("users", "audit")]
+    for of in campus.sites.values():
+        stores += [(of.id, of.call, name) for name in ("nodes", "history", "alarms", "overrides")]
+    paths = [
+        {"store": f"{name}@{scope}", "path": await call(name, "backup", timeout=300.0)}
+        for scope, call, name in stores
+    ]
+    await campus.log(user.username, "backup", "all stores", stores=[each["store"] for each in paths])
+    return Page(items=paths)
+
+
+class SiteState(BaseModel):
+    """A site and how it is."""
+
+    id: str
+    name: str
+    state: HealthState
+    reasons: list[str]
+    points: int | None = None
+    alarms: int | None = None
+
+
+async def _site_state(campus: Campus, site_id: str) -> SiteState:
+    of = campus.site(site_id)
+    mine = [each for each in await components(campus) if each.name.endswith(f"@{site_id}")]
+    reasons = [f"{each.name}: {reason}" for each in mine for reason in each.reasons]
+    points: int | None = None
+    alarms: int | None = None
+    try:
+        points = len(await of.call("points", "ids", timeout=PATIENCE))
+        alarms = (await of.call("alarms", "summary", timeout=PATIENCE)).active
+    except OpenCrateError as error:
+        reasons.append(str(error))
+    return SiteState(
+        id=of.id, name=of.name, state=overall(mine), reasons=reasons, points=points, alarms=alarms
+    )
+
+
+@sites_router.get("")
+async def sites(user: CurrentUser, campus: Actors) -> Page:
+    """List sites with their state."""
+    found = [await _site_state(campus, site_id) for site_id in campus.sites]
+    return Page(items=[each.model_dump(mode="json") for each in found])
+
+
+@sites_router.get("/{site_id}")
+async def site(site_id: str, user: CurrentUser, campus: Actors) -> SiteState:
+    """Give one site with its state."""
+    return await _site_state(campus, site_id)

@@ -1,0 +1,369 @@
+"""The bridge between a site's BACnet devices and its point store."""
+
+import asyncio
+import itertools
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from actors.bus.events import DeviceMonitorCycle, Event
+from actors.core.clock import Clock, now_ms
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
+from actors.core.health import Health, HealthState
+from actors.core.values import PointStatus, PointValue
+from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
+from actors.override.models import PriorityArray
+from actors.point.models import PointConfig, empty_frame
+from bridges.backoff import DEFAULT_BACKOFF, Backoff
+from bridges.bacnet.device import Device, Effects, Object
+from bridges.bacnet.network import Network
+from bridges.bacnet.values import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
+from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.outbox import FaultLog, Outbox
+
+log = logging.getLogger(__name__)
+
+POLL_INTERVAL: Final = 10.0
+"""Longest time between two readings of a point that is polled, in seconds, unless something else is said."""
+COV_INTERVAL: Final = 60.0
+"""The same of a point that reports its changes by itself: confirms the value and the subscription."""
+SHORTEST, LONGEST = 0.5, 3600.0
+RELOAD: Final = 60.0
+RELOAD_WITHOUT_POINTS: Final = 2.0
+MONITOR: Final = 60.0
+REOPEN: Final = 10.0
+CALL_TIMEOUT: Final = 10.0
+APPLY_TIMEOUT: Final = 60.0
+
+
+def _nobody(event: Event) -> None:
+    """Publish to nobody."""
+
+
+class BacnetBridge:
+    """Read a site's BACnet devices, watch over them, write to them.
+
+    Its points are the nodes with a BACnet binding; each goes to the configured device of its instance and
+    network. A device that has no point is asked for its objects, which become nodes. Nothing is on disk:
+    after a restart it reads the nodes again, finds every device and subscribes anew. Reading goes on while
+    stores are away.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        networks: Sequence[BacnetNetwork | ModbusNetwork],
+        devices: Sequence[BacnetDevice | ModbusDevice],
+        nodes: Any,
+        points: Any,
+        publish: Callable[[Event], None] = _nobody,
+        clock: Clock = now_ms,
+        *,
+        backoff: Backoff = DEFAULT_BACKOFF,
+    ) -> None:
+        """Take networks and devices of a site; `nodes` and `points` are the stores' handles.
+
+        Raises BadInputError for a device on a network that isn't there.
+        """
+        self.site = site
+        self._nodes, self._publish, self._clock = nodes, publish, clock
+        self._outbox = Outbox(points)
+        self._faults = FaultLog(log)
+        self._processes = itertools.count(1)
+        self._by_process: dict[int, Device] = {}
+        effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
+        self._networks = {each.id: Network(each) for each in networks if isinstance(each, BacnetNetwork)}
+        self._devices: dict[str, Device] = {}
+        for device in devices:
+            if not isinstance(device, BacnetDevice):
+                continue
+            network = self._networks.get(device.network)
+            if network is None:
+                raise BadInputError("network", device.network, "the id of a bacnet network of this site")
+            self._devices[device.id] = Device(device, network, effects)
+        for network in self._networks.values():
+            network.on_cov = self._notified
+        self._where: dict[str, str] = {}
+        self._faulty: dict[str, str] = {}
+        self._model_trouble: str | None = "its points are not read yet"
+        self._loaded = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _process(self, device: Device, point_id: str) -> int:
+        number = next(self._processes)
+        self._by_process[number] = device
+        return number
+
+    def _notified(self, process: int, sender: Any, obj: str, value: Any, flags: Any) -> None:
+        device = self._by_process.get(process)
+        if device is not None:
+            device.notified(sender, obj, value, flags)
+
+    async def start(self) -> None:
+        """Begin to read; returns at once. A second call changes nothing."""
+        if self._tasks:
+            return
+        runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
+        runs += [self._keep_open(network) for network in self._networks.values()]
+        runs += [self._serve(device) for device in self._devices.values()]
+        self._tasks = [asyncio.create_task(run) for run in runs]
+
+    async def stop(self) -> None:
+        """Stop reading, give the point store what waits (2 s at most), close the ports."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        if tasks:
+            await self._outbox.drained(2.0)
+            tasks[0].cancel()
+            await asyncio.gather(tasks[0], return_exceptions=True)
+        for network in self._networks.values():
+            await network.close()
+
+    async def reload(self) -> None:
+        """Look up the points again. Raises what the node store's handle raises; nothing changes then.
+
+        A point whose node is gone is forgotten, one whose device is no longer configured is disabled, one
+        whose binding is wrong gets the flag FAULT.
+        """
+        async with asyncio.timeout(CALL_TIMEOUT):
+            nodes: list[Node] = await self._nodes.bound.remote("bacnet")
+        by_instance = {
+            (each.device.network, each.device.device_instance): each for each in self._devices.values()
+        }
+        where: dict[str, str] = {}
+        faulty: dict[str, str] = {}
+        wanted: dict[str, dict[str, Object]] = {key: {} for key in self._devices}
+        configs: list[PointConfig] = []
+        for node in nodes:
+            binding = node.protocol_binding.config if node.protocol_binding else {}
+            device = by_instance.get((str(binding.get("network_id")), _instance(binding)))
+            where[node.id] = device.device.id if device else str(binding.get("device_instance"))
+            interval = self._interval(node, device)
+            configs.append(_config(node, interval, disabled=device is None))
+            kind, instance = binding.get("object_type"), binding.get("object_instance")
+            if device is None:
+                continue
+            if kind not in WITH_VALUE or not isinstance(instance, int) or not 0 <= instance < 2**22:
+                faulty[node.id] = f"{kind},{instance} is no object with a present value that a point can have"
+                continue
+            states = node.properties.get("states")
+            wanted[device.device.id][node.id] = Object(
+                f"{kind},{instance}", interval, len(states) if isinstance(states, list) else None
+            )
+        self._outbox.forget([point_id for point_id in self._where if point_id not in where])
+        self._outbox.configure(configs)
+        self._flag([point_id for point_id in faulty if point_id not in self._faulty])
+        self._where, self._faulty = where, faulty
+        for device_id, points in wanted.items():
+            self._devices[device_id].assign(points)
+        self._model_trouble = None
+        self._loaded.set()
+
+    def _interval(self, node: Node, device: Device | None) -> float:
+        """Give the point's own interval, else the device's, else 60 s when subscribed and 10 s when not."""
+        own = node.properties.get("interval")
+        if isinstance(own, int | float) and SHORTEST <= own <= LONGEST:
+            return float(own)
+        if device is not None and device.device.interval:
+            return device.device.interval
+        return COV_INTERVAL if device is not None and device.subscribed(node.id) else POLL_INTERVAL
+
+    async def write(
+        self, point_id: str, value: PointValue | None, priority: int | None = None
+    ) -> PointValue | None:
+        """Write a slot of a point's priority array, or relinquish it with None; give what is in force then.
+
+        Raises NotFoundError, BadInputError (nothing was sent), UnreachableError, WriteFailedError with the
+        device's reason: `write-access-denied`, `no answer within 3 s`.
+        """
+        result = await self._device(point_id).write(point_id, value, 16 if priority is None else priority)
+        await self._outbox.drained(1.0)
+        return result
+
+    async def read(self, point_id: str) -> PointValue | None:
+        """Read a point from its device now, and update the point store. Raises NotFoundError, BridgeError."""
+        return await self._device(point_id).read(point_id)
+
+    async def priority_array(self, point_id: str) -> PriorityArray:
+        """Read a point's priority array from its device. Raises NotFoundError, ConflictError, BridgeError."""
+        return await self._device(point_id).priority_array(point_id)
+
+    def _device(self, point_id: str) -> Device:
+        if point_id not in self._where:
+            raise NotFoundError("point", point_id)
+        if point_id in self._faulty:
+            raise BadInputError("point", point_id, self._faulty[point_id])
+        device = self._devices.get(self._where[point_id])
+        if device is None:
+            raise WriteFailedError(point_id, f"its device {self._where[point_id]!r} is not configured")
+        return device
+
+    async def status(self) -> list[DeviceStatus]:
+        """Say how each device is, in the order of the configuration."""
+        return [device.status() for device in self._devices.values()]
+
+    async def health(self) -> Health:
+        """Say what works; the reasons name each network and device that doesn't, and what else is wrong."""
+        reasons = [f"network {key}: {each.trouble}" for key, each in self._networks.items() if each.trouble]
+        down = [each for each in self._devices.values() if each.liveness.state == "down"]
+        reasons += [f"{each.device.id} is down: {each.liveness.reason}" for each in down]
+        for each in self._devices.values():
+            if each.refused and each not in down:
+                point_id, reason = next(iter(each.refused.items()))
+                reasons.append(
+                    f"{each.device.id} doesn't answer for {len(each.refused)} points: {point_id}: {reason}"
+                )
+        reasons += [f"{point_id}: {reason}" for point_id, reason in list(self._faulty.items())[:10]]
+        if self._model_trouble and self._devices:
+            reasons.append(self._model_trouble)
+        if self._outbox.trouble:
+            reasons.append(self._outbox.trouble)
+        if self._outbox.lost_rows:
+            reasons.append(f"{self._outbox.lost_rows} readings were lost while the point store was away")
+        state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
+        if self._devices and len(down) == len(self._devices):
+            state = HealthState.DOWN
+        elif self._model_trouble and self._devices:
+            state = HealthState.UNKNOWN
+        return Health(name="bacnet", state=state, reasons=reasons, pid=os.getpid())
+
+    # Loops catch, steps raise
+
+    async def _keep_open(self, network: Network) -> None:
+        while True:
+            if not network.is_open:
+                try:
+                    await network.open()
+                    log.info("network %s is open", network.config.id)
+                except BridgeError as error:
+                    self._faults.tell(network.config.id, "not open", error.reason)
+            await asyncio.sleep(REOPEN)
+
+    async def _serve(self, device: Device) -> None:
+        await self._loaded.wait()
+        # Without its network the device would count as silent: give it the time to open.
+        await device.network.opened(2 * REOPEN)
+        # Not all devices at the same moment.
+        await asyncio.sleep(0.02 * (list(self._devices).index(device.device.id) % 50))
+        await device.run()
+
+    async def _follow_model(self) -> None:
+        counted = -1
+        while True:
+            try:
+                await self.reload()
+                for device in self._devices.values():
+                    if not device.has_points.is_set() and device.liveness.state == "online":
+                        await self._adopt(device)
+            except Exception as error:
+                # Whatever a dead or restarting store raises; reading goes on with the points that we know.
+                self._model_trouble = f"the node store doesn't answer: {type(error).__name__}: {error}"[:300]
+                self._faults.tell(self.site, "node store", self._model_trouble)
+            # One that is down tells its objects no sooner for being waited for.
+            complete = all(
+                each.has_points.is_set() or each.liveness.state == "down" for each in self._devices.values()
+            )
+            subscribed = sum(each.status().cov_points for each in self._devices.values())
+            settled = complete and self._model_trouble is None and subscribed == counted
+            counted = subscribed
+            await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
+
+    async def _adopt(self, device: Device) -> None:
+        """Make nodes of all objects of a device that has a present value. Raises BridgeError."""
+        nodes: list[Node] = []
+        try:
+            for name in await device.objects():
+                kind, _, instance = name.partition(",")
+                if kind in WITH_VALUE:
+                    nodes.append(await self._node(device, kind, int(instance)))
+        except BridgeError as error:
+            self._faults.tell(device.device.id, "object list", error.reason)
+            return
+        if not nodes:
+            log.warning("%s has no object with a present value", device.device.id)
+            device.has_points.set()
+            return
+        async with asyncio.timeout(APPLY_TIMEOUT):
+            await self._nodes.apply.remote(nodes)
+        log.info("%s has told %d objects", device.device.id, len(nodes))
+        await self.reload()
+
+    async def _node(self, device: Device, kind: str, instance: int) -> Node:
+        name = f"{kind},{instance}"
+        props = ["object-name", "description"]
+        props += ["active-text", "inactive-text"] if kind in BINARY else []
+        props += ["state-text"] if kind in MULTI_STATE else []
+        props += ["units"] if kind not in BINARY | MULTI_STATE else []
+        found = await device.describe(name, props)
+        writable = kind in OUTPUTS or (kind.endswith("-value"))
+        properties: dict[str, Any] = {"origin": "device", "device": device.device.id}
+        if found.get("units") is not None:
+            properties["units"] = str(found["units"])
+        if found.get("description"):
+            properties["description"] = str(found["description"])[:500]
+        if "active-text" in found and "inactive-text" in found:
+            properties["states"] = [str(found["inactive-text"]), str(found["active-text"])]
+        elif found.get("state-text"):
+            properties["states"] = [str(each) for each in found["state-text"]]
+        return Node(
+            id=f"{device.device.id}/{kind}-{instance}",
+            node_type=NodeType.POINT,
+            dis=str(found.get("object-name") or f"{kind}-{instance}")[:200],
+            parent_id=device.device.id,
+            properties=properties,
+            capabilities=NodeCapabilities(
+                readable=True, writable=writable, historizable=True, alarmable=True, schedulable=writable
+            ),
+            protocol_binding=ProtocolBinding.bacnet(
+                device.device.device_instance, kind, instance, device.device.network
+            ),
+        )
+
+    def _flag(self, ids: list[str]) -> None:
+        frame = empty_frame()
+        for point_id in ids:
+            frame.add(point_id, None, self._clock(), int(PointStatus.FAULT))
+        self._outbox.put(frame)
+
+    async def _monitor(self) -> None:
+        """Look at every device once a minute: who answers, whose objects have changed."""
+        while True:
+            await asyncio.sleep(MONITOR)
+            online = [each for each in self._devices.values() if each.liveness.state == "online"]
+            for device in online:
+                try:
+                    await device.check_list()
+                except BridgeError as error:
+                    self._faults.tell(device.device.id, "monitor", error.reason)
+                except Exception:
+                    log.exception("%s could not be looked at", device.device.id)
+            self._publish(
+                DeviceMonitorCycle(
+                    checked_count=len(self._devices),
+                    online_count=len(online),
+                    offline_count=len(self._devices) - len(online),
+                )
+            )
+
+
+def _instance(binding: dict[str, Any]) -> int:
+    """Give the device instance of a binding, -1 for what can't be one."""
+    try:
+        return int(binding.get("device_instance", -1))
+    except (TypeError, ValueError):
+        return -1
+
+
+def _config(node: Node, interval: float, *, disabled: bool) -> PointConfig:
+    units, increment = node.properties.get("units"), node.properties.get("cov_increment")
+    return PointConfig(
+        id=node.id,
+        units=units if isinstance(units, str) else None,
+        cov_increment=float(increment) if isinstance(increment, int | float) and increment >= 0 else 0.0,
+        interval=interval,
+        record=node.capabilities.historizable,
+        disabled=disabled,
+    )

@@ -1,0 +1,236 @@
+"""Networks and devices of a site, as `campus.yaml` names them."""
+
+import ipaddress
+import warnings
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from actors.core.clock import Timestamp
+
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Interval = Annotated[float, Field(ge=0.5, le=3600)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _udp_address(text: str) -> str:
+    """Take `192.168.1.20` or `192.168.1.20:47808`, and BACnet's `2001:5` (network and station)."""
+    host, _, port = text.partition(":")
+    if host.isdigit() and port:
+        return text
+    ipaddress.IPv4Address(host)
+    if port and not 1 <= int(port) <= 65535:
+        raise ValueError(f"{port} is no UDP port")
+    return text
+
+
+UdpAddress = Annotated[str, AfterValidator(_udp_address)]
+
+
+class BacnetNetwork(_Strict):
+    """One BACnet/IP port of this host, a normal or a foreign device behind a BBMD (ASHRAE 135, annex J)."""
+
+    protocol: Literal["bacnet"] = "bacnet"
+    id: Identifier
+    address: str = "0.0.0.0/0"
+    """Own address with its prefix length, such as `192.168.1.10/24`; left out: that of the default route."""
+    port: Port = 47808
+    bbmd: UdpAddress | None = None
+    """Register as a foreign device here; left out: a normal device, found by broadcast."""
+    ttl: int = Field(default=300, ge=10, le=65535)
+    """Seconds that a foreign device registration holds; renewed before."""
+    device_instance: int = Field(default=4194000, ge=0, le=4194302)
+    """Our own device instance on this network."""
+    timeout: float = Field(default=3.0, gt=0, le=60)
+    """Seconds to wait for an answer (APDU time-out)."""
+    retries: int = Field(default=1, ge=0, le=5)
+
+
+class ModbusNetwork(_Strict):
+    """One Modbus connection: a TCP server or gateway, or a serial line."""
+
+    protocol: Literal["modbus"] = "modbus"
+    id: Identifier
+    transport: Literal["tcp", "rtu", "rtu-over-tcp"] = "tcp"
+    host: str | None = None
+    port: Port = 502
+    device: str | None = None
+    """Serial device, such as `/dev/ttyUSB0` (RTU)."""
+    baudrate: int = 19200
+    parity: Literal["N", "E", "O"] = "E"
+    stopbits: Literal[1, 2] = 1
+    timeout: float = Field(default=2.0, gt=0, le=60)
+    retries: int = Field(default=1, ge=0, le=5)
+
+    @model_validator(mode="after")
+    def _has_its_end(self) -> "ModbusNetwork":
+        if self.transport == "rtu" and not self.device:
+            raise ValueError("an rtu network needs device, such as /dev/ttyUSB0")
+        if self.transport != "rtu" and not self.host:
+            raise ValueError(f"a {self.transport} network needs host")
+        return self
+
+
+NetworkConfig = Annotated[BacnetNetwork | ModbusNetwork, Field(discriminator="protocol")]
+
+
+class AlarmDefaults(_Strict):
+    """An alarm of a point, as a profile or `campus.yaml` names it: limits, or states."""
+
+    high: float | None = None
+    low: float | None = None
+    deadband: float = Field(default=0.0, ge=0)
+    state: bool | None = None
+    states: list[bool | int | str] | None = None
+    delay: float = Field(default=0.0, ge=0)
+    severity: Literal["critical", "high", "medium", "low"] = "medium"
+    message: str = ""
+
+
+# Files say `register`; that it hides ABCMeta's method of this name harms nobody.
+warnings.filterwarnings("ignore", 'Field name "register"', UserWarning)
+
+
+class PointProfile(_Strict):
+    """One point of a profile: a BACnet object or a Modbus register."""
+
+    id: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    dis: str | None = Field(default=None, min_length=1, max_length=200)
+    description: str | None = None
+    units: str | None = None
+    tags: list[str] = []
+    states: list[str] | None = None
+    writable: bool | None = None
+    cov_increment: float | None = Field(default=None, ge=0)
+    relinquish_default: float | int | bool | None = None
+    interval: Interval | None = None
+    alarm: AlarmDefaults | None = None
+    object: str | None = Field(default=None, pattern=r"^[a-z0-9-]+,[0-9]+$")
+    register: Literal["holding", "input", "coil", "discrete"] | None = None
+    address: int | None = Field(default=None, ge=0, le=65535)
+    data_type: Literal[
+        "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
+    ] = "uint16"
+    byte_order: Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"] = (
+        "big-endian"
+    )
+    scale: float = 1.0
+    offset: float = 0.0
+    bit: int | None = Field(default=None, ge=0, le=15)
+    mask: int | None = Field(default=None, ge=1, le=0xFFFF)
+
+    @model_validator(mode="after")
+    def _is_bound(self) -> "PointProfile":
+        if (self.object is None) == (self.register is None):
+            raise ValueError("a point needs either object (BACnet) or register and address (Modbus)")
+        if self.register is not None and (self.address is None or self.id is None):
+            raise ValueError("a Modbus point needs id, register and address")
+        if self.scale == 0:
+            raise ValueError("scale must not be 0")
+        return self
+
+
+class Profile(_Strict):
+    """What a kind of device looks like: its points with names, units, tags, alarm limits and bindings."""
+
+    profile: Identifier
+    dis: str
+    protocol: Literal["bacnet", "modbus"]
+    description: str | None = None
+    vendor: str | None = None
+    model: str | None = None
+    source: str | None = None
+    tags: list[str] = []
+    points: list[PointProfile] = Field(min_length=1)
+
+
+class _Device(_Strict):
+    id: Identifier
+    """Id of its equipment node."""
+    network: Identifier
+    dis: str | None = Field(default=None, min_length=1, max_length=200)
+    space: str | None = None
+    """Id of the space (or equipment) that it stands in."""
+    tags: list[str] = []
+    profile: str | None = None
+    """Name of a profile that comes with the program, or the path of a profile file."""
+    points: list[PointProfile] | None = None
+    """Points in place of, or besides, those of the profile."""
+    interval: Interval | None = None
+    """Longest time between two readings of a point, in seconds."""
+
+
+class BacnetDevice(_Device):
+    """One BACnet device.
+
+    Without profile and points, all its objects that have a present value become points.
+    """
+
+    protocol: Literal["bacnet"] = "bacnet"
+    id: Identifier = ""
+    """Left out: its device instance."""
+    device_instance: int = Field(ge=0, le=4194302)
+    address: UdpAddress | None = None
+    """Where it is; left out: found by Who-Is."""
+    cov: bool = True
+    """Subscribe to changes where the device offers it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.get("id") and "device_instance" in value:
+            return value | {"id": str(value["device_instance"])}
+        return value
+
+
+class ModbusDevice(_Device):
+    """One Modbus unit. It needs a profile or points: Modbus devices can't say what they have."""
+
+    protocol: Literal["modbus"] = "modbus"
+    unit: int = Field(default=1, ge=0, le=255)
+    max_gap: int = Field(default=10, ge=0, le=124)
+    """Registers nobody asked for that may be read along to save a request; 0 if the device refuses them."""
+    max_registers: int = Field(default=125, ge=1, le=125)
+
+    @model_validator(mode="after")
+    def _has_points(self) -> "ModbusDevice":
+        if not self.profile and not self.points:
+            raise ValueError("a Modbus device needs profile or points")
+        return self
+
+
+DeviceConfig = BacnetDevice | ModbusDevice
+
+
+class DeviceStatus(BaseModel):
+    """How a device is, as its bridge sees it."""
+
+    device_key: str
+    """Equipment id, such as `1001`."""
+    protocol: str
+    network_id: str
+    state: Literal["unknown", "online", "down"] = "unknown"
+    address: str | None = None
+    points: int = 0
+    cov_points: int = 0
+    reads: int = 0
+    errors: int = 0
+    misses: int = 0
+    last_seen: Timestamp | None = None
+    last_error: str | None = None
+    vendor: str | None = None
+    model: str | None = None
+
+
+class SpaceConfig(_Strict):
+    """A floor, a zone or a room."""
+
+    id: Identifier
+    dis: str | None = Field(default=None, min_length=1, max_length=200)
+    parent: Identifier | None = None
+    """Id of the space that it is part of; left out: the site."""
+    tags: list[str] = []

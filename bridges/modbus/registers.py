@@ -1,0 +1,323 @@
+"""What Modbus registers mean: data types, byte orders, scaling, bits and masks. Pure.
+
+Modbus says only that a register has 16 bits and travels high byte first (MODBUS Application Protocol V1.1b3,
+4.2); how a device spreads wider values over registers is its vendor's choice, and `ByteOrder` names the four
+that exist.
+"""
+
+import math
+import struct
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+from actors.core.errors import BadInputError
+from actors.core.values import PointStatus, PointValue
+
+RegisterType = Literal["holding", "input", "coil", "discrete"]
+DataType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+ByteOrder = Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"]
+"""Of the bytes ABCD of a value: ABCD, DCBA, CDAB and BADC. Of one register AB: AB, BA, AB and BA."""
+
+BIT_TYPES: Final = frozenset({"coil", "discrete"})
+WRITABLE_TYPES: Final = frozenset({"holding", "coil"})
+
+_FORMATS: Final[dict[str, str]] = {
+    "bool": ">H",
+    "int16": ">h",
+    "uint16": ">H",
+    "int32": ">i",
+    "uint32": ">I",
+    "int64": ">q",
+    "uint64": ">Q",
+    "float32": ">f",
+    "float64": ">d",
+}
+_UNSIGNED: Final = {1: ">H", 2: ">I", 4: ">Q"}
+_WORDS: Final = {width: struct.Struct(f">{width}H") for width in (1, 2, 4)}
+_SWAPPED: Final = {width: struct.Struct(f"<{width}H") for width in (1, 2, 4)}
+_EXACT: Final = 2**53
+"""From here on a float doesn't hold every whole number."""
+_HIGHEST: Final = sys.float_info.max
+
+
+class Reading(NamedTuple):
+    """A value with the status flags that its own bits call for."""
+
+    value: PointValue | None
+    status: int
+
+
+class Masked(NamedTuple):
+    """A write to some bits of a register: new = (old AND keep) OR put."""
+
+    keep: int
+    put: int
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """One point's place in a device and how to read it: value = raw * scale + offset.
+
+    `bit` makes a bool of one bit of the (integer) value, `mask` an unsigned number of some of its bits,
+    shifted right to the lowest bit of the mask.
+    """
+
+    type: RegisterType
+    address: int
+    """Zero-based, as it travels: 40001 in a manual is the holding register 0."""
+    data_type: DataType = "uint16"
+    byte_order: ByteOrder = "big-endian"
+    scale: float = 1.0
+    offset: float = 0.0
+    bit: int | None = None
+    mask: int | None = None
+    multi_state: bool = False
+    """Whether its numbers stand for states, which are whole."""
+
+    @property
+    def count(self) -> int:
+        """Registers (or, of a coil or discrete input, bits) that it takes."""
+        return 1 if self.type in BIT_TYPES else struct.calcsize(_FORMATS[self.data_type]) // 2
+
+    @property
+    def is_bool(self) -> bool:
+        """Whether its value is true or false."""
+        return self.type in BIT_TYPES or self.data_type == "bool" or self.bit is not None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is only some bits of its registers, so that a write must keep the others."""
+        return self.type == "holding" and (self.bit is not None or self.mask is not None)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether Modbus has a function to write it; the device may still refuse."""
+        return self.type in WRITABLE_TYPES
+
+
+def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Register:
+    """Read a point's Modbus binding. Raises BadInputError that names the key, its value and what is right."""
+    register_type = _choice(config, "register_type", get_args(RegisterType), None)
+    data_type = _choice(config, "data_type", get_args(DataType), "uint16")
+    if register_type in BIT_TYPES:
+        if data_type not in ("bool", "uint16"):
+            raise BadInputError("data_type", data_type, f"bool for a {register_type}")
+        data_type = "bool"
+    bits = 8 * struct.calcsize(_FORMATS[data_type])
+    register = Register(
+        type=register_type,
+        address=_whole(config, "address", 0, 65535),
+        data_type=data_type,
+        byte_order=_choice(config, "byte_order", get_args(ByteOrder), "big-endian"),
+        scale=_number(config, "scale", 1.0),
+        offset=_number(config, "offset", 0.0),
+        bit=None if config.get("bit") is None else _whole(config, "bit", 0, bits - 1),
+        mask=None if config.get("mask") is None else _whole(config, "mask", 1, 2**bits - 1),
+        multi_state=multi_state,
+    )
+    if register.scale == 0:
+        raise BadInputError("scale", 0, "a number other than 0")
+    if register.address + register.count > 65536:
+        raise BadInputError(
+            "address",
+            register.address,
+            f"at most {65536 - register.count} for a {data_type}: it ends at 65535",
+        )
+    if register.bit is not None and register.mask is not None:
+        raise BadInputError("mask", register.mask, "either bit or mask, not both")
+    for key in ("bit", "mask"):
+        if getattr(register, key) is not None and (
+            register_type in BIT_TYPES or data_type.startswith("float")
+        ):
+            raise BadInputError(
+                key, config[key], "no bit or mask here: they pick bits of whole-number registers"
+            )
+    return register
+
+
+def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str | None) -> Any:
+    value = config.get(key, default)
+    if value not in choices:
+        raise BadInputError(key, value, "one of " + ", ".join(choices))
+    return value
+
+
+def _whole(config: Mapping[str, Any], key: str, low: int, high: int) -> int:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadInputError(key, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def _number(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = config.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
+        raise BadInputError(key, value, "a finite number")
+    return float(value)
+
+
+def _to_bytes(register: Register, words: Sequence[int]) -> bytes:
+    """Give the bytes of a value, highest first, whatever order the device keeps them in."""
+    count = len(words)
+    match register.byte_order:
+        case "big-endian":
+            return _WORDS[count].pack(*words)
+        case "little-endian":
+            return _SWAPPED[count].pack(*words[::-1])
+        case "big-endian-word-swap":
+            return _WORDS[count].pack(*words[::-1])
+        case "little-endian-word-swap":
+            return _SWAPPED[count].pack(*words)
+
+
+def _to_words(register: Register, data: bytes) -> list[int]:
+    """Turn `_to_bytes` around."""
+    count = len(data) // 2
+    match register.byte_order:
+        case "big-endian":
+            return list(_WORDS[count].unpack(data))
+        case "little-endian":
+            return list(_SWAPPED[count].unpack(data))[::-1]
+        case "big-endian-word-swap":
+            return list(_WORDS[count].unpack(data))[::-1]
+        case "little-endian-word-swap":
+            return list(_SWAPPED[count].unpack(data))
+
+
+def decode(register: Register, words: Sequence[int]) -> Reading:
+    """Give the value of `count` registers as the device sent them, or of one bit.
+
+    What is no number (NaN or infinite, also after scaling) has no value and the flag FAULT. Numbers are
+    floats, but for whole ones that a float can't hold.
+    """
+    if register.type in BIT_TYPES:
+        return Reading(bool(words[0]), 0)
+    data = _to_bytes(register, words)
+    if register.bit is not None:
+        return Reading(bool(int.from_bytes(data, "big") >> register.bit & 1), 0)
+    raw: float | int
+    if register.mask is not None:
+        raw = (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
+    else:
+        (raw,) = struct.unpack(_FORMATS[register.data_type], data)
+    if register.data_type == "bool":
+        return Reading(raw != 0, 0)
+    if isinstance(raw, int) and abs(raw) > _EXACT and register.scale == 1.0 and register.offset == 0.0:
+        return Reading(raw, 0)
+    value = raw * register.scale + register.offset
+    if not math.isfinite(value):
+        return Reading(None, int(PointStatus.FAULT))
+    if isinstance(raw, int) and register.scale != 1.0:
+        value = float(f"{value:.15g}")  # 404 * 0.1 is 40.4, not 40.400000000000006
+    return Reading(round(value) if register.multi_state else float(value), 0)
+
+
+def encode(register: Register, value: object) -> list[int]:
+    """Give the registers (or the one bit) that hold `value`, rounded to what the data type can hold.
+
+    Raises BadInputError for a value of the wrong kind or out of range, naming the range in the point's own
+    units.
+    """
+    if register.is_bool:
+        return [int(_truth(value))]
+    number = _finite(value)
+    raw = (number - register.offset) / register.scale
+    low, high = _raw_range(register)
+    if register.data_type.startswith("float"):
+        if not low <= raw <= high:
+            raise BadInputError("value", value, _span(register, low, high))
+        return _to_words(register, struct.pack(_FORMATS[register.data_type], raw))
+    if not math.isfinite(raw):
+        raise BadInputError("value", value, _span(register, low, high))
+    # A float can't hold every 64-bit number: without scaling, a whole number stays what it is.
+    exact = isinstance(value, int) and register.scale == 1.0 and register.offset == 0.0
+    whole = value if exact and isinstance(value, int) else round(raw)
+    if not low <= whole <= high:
+        raise BadInputError("value", value, _span(register, low, high))
+    return _to_words(register, struct.pack(_FORMATS[register.data_type], whole))
+
+
+def encode_partial(register: Register, value: object) -> Masked:
+    """Give what a write of `value` changes in the registers of a point with `bit` or `mask`.
+
+    Both numbers are those of the registers read as one unsigned value, highest word first as they travel.
+    Raises BadInputError.
+    """
+    bits = 16 * register.count
+    if register.bit is not None:
+        mask, field = 1 << register.bit, int(_truth(value)) << register.bit
+    else:
+        mask = register.mask or 0
+        high = mask >> _shift(mask)
+        raw = (_finite(value) - register.offset) / register.scale
+        if not -0.5 <= raw < high + 0.5:
+            raise BadInputError("value", value, _span(register, 0, high))
+        field = round(raw) << _shift(mask)
+        if field & ~mask:
+            raise BadInputError("value", value, f"a number whose bits fit the mask {mask:#06x}")
+    return Masked(_travelling(register, ~mask & (1 << bits) - 1), _travelling(register, field))
+
+
+def joined(words: Sequence[int]) -> int:
+    """Give registers as one unsigned number, the first one highest."""
+    number = 0
+    for word in words:
+        number = number << 16 | word
+    return number
+
+
+def parted(number: int, count: int) -> list[int]:
+    """Turn `joined` around."""
+    return [number >> 16 * (count - 1 - at) & 0xFFFF for at in range(count)]
+
+
+def same(register: Register, wanted: Reading, got: Reading) -> bool:
+    """Tell whether a value read back is the one that was written, as closely as its data type can say."""
+    if wanted.value is None or got.value is None:
+        return wanted.value is got.value
+    if register.data_type.startswith("float") and not isinstance(wanted.value, str | bool):
+        if isinstance(got.value, str):
+            return False
+        return math.isclose(wanted.value, got.value, rel_tol=1e-6, abs_tol=abs(register.scale) * 1e-9)
+    return wanted.value == got.value
+
+
+def _travelling(register: Register, number: int) -> int:
+    return joined(_to_words(register, number.to_bytes(2 * register.count, "big")))
+
+
+def _shift(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
+
+
+def _truth(value: object) -> bool:
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    raise BadInputError("value", value, "true or false")
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
+        raise BadInputError("value", value, "a finite number")
+    return value
+
+
+def _raw_range(register: Register) -> tuple[float, float]:
+    if register.data_type == "float32":
+        highest = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
+        return -highest, highest
+    if register.data_type == "float64":
+        return -_HIGHEST, _HIGHEST
+    bits = 16 * register.count
+    if register.data_type.startswith("u"):
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def _span(register: Register, low: float, high: float) -> str:
+    ends = sorted(raw * register.scale + register.offset for raw in (low, high))
+    return f"a number from {ends[0]:.10g} to {ends[1]:.10g} ({register.data_type})"

@@ -1,0 +1,1 @@
+"""A simulated building: physics, and devices that speak real BACnet/IP and Modbus TCP."""

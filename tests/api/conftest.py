@@ -1,0 +1,114 @@
+"""The HTTP side over real stores in this process, without Ray."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from actors.alarm.store import AlarmStore
+from actors.audit.store import AuditStore
+from actors.bus.bus import EventBus
+from actors.history.store import HistoryStore
+from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
+from actors.node.store import NodeStore
+from actors.override.engine import CommandEngine
+from actors.override.store import OverrideStore
+from actors.point.models import PointConfig, empty_frame
+from actors.point.store import PointStore
+from actors.user.store import UserStore
+from api.app import create_app
+from api.deps import Campus, SiteActors
+from tests.support import InProcess
+
+PASSWORD = "correct horse battery"
+
+
+class Quiet:
+    def values(self, *columns: Any) -> None: ...
+    def statuses(self, *columns: Any) -> None: ...
+
+
+@dataclass
+class Served:
+    campus: Campus
+    client: TestClient
+    points: PointStore
+    history: HistoryStore
+    alarms: AlarmStore
+
+    def login(self, username: str, role: str) -> dict[str, str]:
+        admin = self.admin
+        body = {"username": username, "password": PASSWORD, "role": role}
+        assert self.client.post("/api/users", json=body, headers=admin).status_code == 201
+        return self._login(username)
+
+    def _login(self, username: str) -> dict[str, str]:
+        answer = self.client.post("/api/auth/login", json={"username": username, "password": PASSWORD})
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    @property
+    def admin(self) -> dict[str, str]:
+        if not hasattr(self, "_admin"):
+            self.client.post("/api/auth/setup", json={"username": "ana", "password": PASSWORD})
+            self._admin = self._login("ana")
+        return self._admin
+
+
+def binding(number: int) -> ProtocolBinding:
+    return ProtocolBinding.bacnet(1001, "analog-value", number, "ip")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    nodes = NodeStore(tmp_path)
+    able = NodeCapabilities(readable=True, writable=True, historizable=True)
+    nodes.create(Node(id="north", node_type=NodeType.SITE, dis="North"))
+    nodes.create(Node(id="1001", node_type=NodeType.EQUIP, dis="AHU-1", parent_id="north"))
+    for number in range(1, 6):
+        nodes.create(
+            Node(
+                id=f"1001/analog-value-{number}",
+                node_type=NodeType.VIRTUAL_POINT if number == 1 else NodeType.POINT,
+                dis=f"Value {number}",
+                parent_id="1001",
+                capabilities=able if number == 1 else NodeCapabilities(readable=True),
+                protocol_binding=None if number == 1 else binding(number),
+            )
+        )
+    points = PointStore("north", Quiet(), lambda frame: None)
+    ids = [each for each in nodes.ids() if "/" in each]
+    points.configure([PointConfig(id=each, units="degrees-celsius") for each in ids])
+    frame = empty_frame()
+    for number, each in enumerate(ids):
+        frame.add(each, 20.0 + number, 1_700_000_000_000)
+    points.set_many(frame.encode())
+    history, alarms, overrides = HistoryStore(tmp_path), AlarmStore(tmp_path), OverrideStore(tmp_path)
+    history.append(frame.encode())
+    users, audit = UserStore(tmp_path / "campus"), AuditStore(tmp_path / "campus")
+    engine = CommandEngine("north", InProcess(nodes), InProcess(points), InProcess(overrides), {})
+    site = SiteActors(
+        id="north",
+        name="North",
+        bus=InProcess(EventBus("north")),
+        points=InProcess(points),
+        nodes=InProcess(nodes),
+        history=InProcess(history),
+        alarms=InProcess(alarms),
+        overrides=InProcess(overrides),
+        commands=InProcess(engine),
+    )
+    campus = Campus(
+        name="Test",
+        version="0",
+        sites={"north": site},
+        users=InProcess(users),
+        audit=InProcess(audit),
+        bus=InProcess(EventBus("campus")),
+    )
+    with TestClient(create_app(campus), client=("127.0.0.1", 0), raise_server_exceptions=False) as client:
+        yield Served(campus, client, points, history, alarms)
+    for store in (nodes, history, alarms, overrides, users, audit):
+        store.close()

@@ -1,0 +1,46 @@
+"""What the documents show must work as it stands there."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from api.config import load
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+SITE = "campus: My Campus\nsites:\n  - id: north\n"
+
+
+def test_ray_takes_the_cluster_file() -> None:
+    config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+    validate_config(config)
+    assert config["provider"]["type"] == "local"
+
+
+def test_the_first_device_of_the_readme_is_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "campus.yaml"
+    path.write_text(BLOCKS[0])
+    [site] = load(path).config.sites
+    assert [each.id for each in site.devices] == ["1001"]
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["behind a BBMD", "a Modbus meter"])
+def test_the_other_devices_of_the_readme_fit_into_a_site(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "campus.yaml"
+    path.write_text(SITE + textwrap.indent(textwrap.dedent(BLOCKS[number]), "    "))
+    [site] = load(path).config.sites
+    assert len(site.networks) == len(site.devices) == 1
+
+
+def test_the_profile_of_the_readme_is_one(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/my-vav.yaml").write_text(BLOCKS[-1])
+    network = "    networks:\n      - {id: ip-main, protocol: bacnet}\n"
+    path = tmp_path / "campus.yaml"
+    path.write_text(SITE + network + textwrap.indent(textwrap.dedent(BLOCKS[-2]), "    "))
+    campus = load(path)
+    assert len(campus.profiles["profiles/my-vav.yaml"].points) == 2

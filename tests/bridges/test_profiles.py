@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+
+from actors.alarm.models import LimitCondition, StateCondition
+from actors.node.models import NodeType
+from api.config import ConfigFileError, load
+from bridges.model import alarm_configs, site_nodes
+from bridges.profiles import load_profile, shipped
+
+GOOD = """\
+campus: Test
+sites:
+  - id: north
+    dis: North
+    spaces:
+      - {id: room, parent: floor}
+      - {id: floor, dis: Floor 1}
+    networks:
+      - {id: ip, protocol: bacnet, port: 47809}
+      - {id: mb, protocol: modbus, host: 127.0.0.1, port: 5020}
+    devices:
+      - {device_instance: 1001, network: ip}
+      - {device_instance: 1101, network: ip, profile: vav-reheat, space: room,
+         points: [{object: "analog-input,1", dis: My Zone Temp}]}
+      - id: meter
+        network: mb
+        unit: 3
+        interval: 5
+        points:
+          - {id: power, register: holding, address: 10, data_type: float32, scale: 0.1,
+             alarm: {high: 50, deadband: 1}}
+          - {id: relay, register: coil, address: 0, data_type: bool, writable: true, alarm: {state: true}}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "campus.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_becomes_the_nodes_of_its_site(tmp_path: Path) -> None:
+    campus = load(write(tmp_path, GOOD))
+    site = campus.config.sites[0]
+    nodes = {
+        node.id: node for node in site_nodes("north", "North", site.spaces, site.devices, campus.profiles)
+    }
+    order = list(nodes)
+    for node in nodes.values():
+        assert node.parent_id is None or order.index(node.parent_id) < order.index(node.id)
+    assert nodes["1001"].node_type == NodeType.EQUIP
+    assert nodes["1101"].parent_id == "room"
+    assert nodes["1101/analog-input-1"].dis == "My Zone Temp"
+    power = nodes["meter/power"]
+    assert power.protocol_binding is not None
+    assert power.protocol_binding.config["scale"] == 0.1
+    assert (power.properties["interval"], power.capabilities.writable) == (5.0, False)
+    assert nodes["meter/relay"].capabilities.writable
+    assert nodes["1101/analog-output-1"].capabilities.writable
+    configs = {config.node_id: config.condition for config in alarm_configs(site.devices, campus.profiles)}
+    assert configs["meter/power"] == LimitCondition(high=50, deadband=1)
+    assert configs["meter/relay"] == StateCondition(states=[True])
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_profiles_that_come_with_the_program_are_good(name: str) -> None:
+    assert load_profile(name, Path()).profile == name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("port: 47809", "prot: 47809", 9, "sites[0].networks[0].prot: unknown key; did you mean port?"),
+        ("port: 47809", "port: 99999", 9, "sites[0].networks[0].port: 99999 is not valid"),
+        ("network: mb", "network: mc", 16, "there is no network 'mc'; known: ip, mb"),
+        ("id: meter", "id: '1001'", 15, "the id '1001' is taken"),
+        ("space: room", "space: attic", 13, "there is no space or equipment 'attic'"),
+        ("profile: vav-reheat", "profile: nope", 13, "there is no profile 'nope'"),
+        ("profile: vav-reheat", "profile: vfd", 13, "this profile is for modbus"),
+        ("register: holding", "register: holdin", 20, "'holdin' is not valid"),
+        ("id: north", "id: campus", 3, "taken by the campus itself"),
+        ("dis: North", "\tdis: North", 4, "tabs"),
+        ("unit: 3", "unit: [3]", 17, "sites[0].devices[2].unit"),
+        ("deadband: 1", "deadband: -1", 21, "-1 is not valid"),
+        ("dis: North\n", "dis: North\n    dis: Again\n", 5, "duplicate key"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_line_and_key(
+    tmp_path: Path, old: str, new: str, line: int, says: str
+) -> None:
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(ConfigFileError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert says in text
+    assert any(each.startswith(f"{path}:{line}:") for each in text.splitlines()), text
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"- a\n- b\n", b"\xff\xfe", b"just words", b"a: [", b"x: !!python/none 1\n"]
+)
+def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "campus.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigFileError, match=r"campus\.yaml:"):
+        load(path)
+
+
+def test_a_file_that_isnt_there_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ConfigFileError, match="can't be read"):
+            load(path)
+
+
+def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("port: 47809", "prot: 1").replace("unit: 3", "unit: 999")
+    with pytest.raises(ConfigFileError) as caught:
+        load(write(tmp_path, text))
+    assert len(caught.value.problems) == 2

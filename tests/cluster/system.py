@@ -1,0 +1,144 @@
+"""The product itself, started as its users start it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+OPENCRATE = Path(sys.executable).with_name("opencrate")
+ADMIN = {"username": "ana", "password": "correct horse battery"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would steer the command or its Ray."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("OPENCRATE_", "RAY_"))}
+
+
+class System:
+    """`opencrate up` on a data folder and a free port, with an HTTP client logged in as the first admin."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self.data, self.port = data, free_port()
+        self.log = data.parent / f"{data.name}.out"
+        self.started = time.monotonic()
+        with self.log.open("a") as out:
+            self.process = subprocess.Popen(
+                [OPENCRATE, "up", "--data", str(data), "--port", str(self.port), *arguments],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment(),
+            )
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+
+    def wait_up(self, seconds: float = 120) -> "System":
+        def answers() -> bool:
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    f"opencrate up ended with {self.process.returncode}:\n{self.log.read_text()}"
+                )
+            try:
+                return self.http.get("/api/system/health").status_code in {200, 503}
+            except httpx.TransportError:
+                return False
+
+        until(answers, seconds, "the API answers")
+        return self
+
+    def setup(self) -> None:
+        answer = self.http.post("/api/auth/setup", json=ADMIN)
+        assert answer.status_code in {200, 201}, answer.text
+        self.login(**ADMIN)
+
+    def login(self, username: str, password: str) -> None:
+        answer = self.http.post("/api/auth/login", json={"username": username, "password": password})
+        assert answer.status_code == 200, answer.text
+        self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def get(self, path: str, **params: Any) -> Any:
+        answer = self.http.get(path, params=params)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def post(self, path: str, body: Any = None) -> Any:
+        answer = self.http.post(path, json=body)
+        assert answer.status_code in {200, 201}, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def components(self) -> dict[str, dict[str, Any]]:
+        return {each["name"]: each for each in self.http.get("/api/system/health").json()["components"]}
+
+    def points(self) -> list[dict[str, Any]]:
+        return list(self.get("/api/points", limit=1000)["items"])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(60)
+        finally:
+            self.http.close()
+
+    def family(self) -> set["Process"]:
+        """Every process that descends from the command."""
+        return descendants(self.process.pid)
+
+
+# Numbers are given again to others: a process is its number and the tick at which it started.
+Process = tuple[int, int]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Give what the kernel says of a process after its name: state, parent, ... (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def descendants(pid: int) -> set[Process]:
+    children: dict[int, list[Process]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))):
+            children.setdefault(int(stat[1]), []).append((int(entry.name), int(stat[19])))
+    found: set[Process] = set()
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found.add(child)
+            waiting.append(child[0])
+    return found
+
+
+def alive(processes: set[Process]) -> set[Process]:
+    """Those that still run, zombies left out."""
+    running = set()
+    for pid, started in processes:
+        stat = _stat(pid)
+        if stat and stat[0] != "Z" and int(stat[19]) == started:
+            running.add((pid, started))
+    return running
+
+
+def until(check: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Ask again and again until the answer is true; fail with `what` after some seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.25)

@@ -1,0 +1,15 @@
+"""Fixtures that every test may use."""
+
+import pytest
+import ray
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse `ray.init` in a test that isn't marked `cluster`: plain classes need no cluster."""
+    if request.node.get_closest_marker("cluster") is None:
+
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise AssertionError("mark the test with @pytest.mark.cluster to use Ray")
+
+        monkeypatch.setattr(ray, "init", refuse)

@@ -1,0 +1,202 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import apsw
+import pytest
+
+from actors.core import sqlite
+from actors.core.errors import AlreadyOwnedError, BadInputError, NewerFileError, StorageError
+from actors.core.health import HealthState
+from actors.core.store import Store, page
+
+FIRST = "CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT"
+SECOND = "ALTER TABLE thing ADD COLUMN size REAL; CREATE INDEX thing_size ON thing (size)"
+
+
+class Things(Store):
+    name: ClassVar[str] = "things"
+    migrations: ClassVar[tuple[str, ...]] = (FIRST, SECOND)
+
+    def add(self, name: str) -> int:
+        row = self.one("INSERT INTO thing (name) VALUES (?) RETURNING id", name)
+        assert row is not None
+        self.publish(name)
+        return int(row["id"])
+
+
+class OldThings(Things):
+    migrations: ClassVar[tuple[str, ...]] = (FIRST,)
+
+
+def names(store: Store) -> list[str]:
+    return [row["name"] for row in store.all("SELECT name FROM thing ORDER BY id")]
+
+
+def test_what_was_returned_is_there_after_a_restart(tmp_path: Path) -> None:
+    store = Things(tmp_path)
+    store.add("fan")
+    store.close()
+    assert names(Things(tmp_path)) == ["fan"]
+
+
+def test_close_writes_the_wal_back_and_may_be_called_twice(tmp_path: Path) -> None:
+    store = Things(tmp_path)
+    store.add("fan")
+    store.close()
+    store.close()
+    assert not (tmp_path / "things.db-wal").exists()
+
+
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from tests.core.test_store import Things\n"
+        f"s = Things({str(tmp_path)!r})\n"
+        "for n in range(50): s.add(f'n{n}')\n"
+        "print('done', flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == -9, done.stderr
+    assert names(Things(tmp_path)) == [f"n{n}" for n in range(50)]
+
+
+def test_a_second_owner_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    import os
+
+    store = Things(tmp_path)
+    with pytest.raises(AlreadyOwnedError, match=str(os.getpid())):
+        Things(tmp_path)
+    store.close()
+    Things(tmp_path).close()
+
+
+def test_migrations_reach_the_same_schema_from_every_version(tmp_path: Path) -> None:
+    OldThings(tmp_path / "old").close()
+    schemas = []
+    for folder in ("old", "new"):
+        store = Things(tmp_path / folder)
+        schemas.append(
+            sorted(row["sql"] for row in store.all("SELECT sql FROM sqlite_master WHERE sql NOT NULL"))
+        )
+        store.close()
+    assert schemas[0] == schemas[1]
+
+
+def test_an_old_file_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    old = OldThings(tmp_path)
+    old.add("fan")
+    old.close()
+    store = Things(tmp_path)
+    assert names(store) == ["fan"]
+    [copy] = sqlite.backups(store.path)
+    assert apsw.Connection(str(copy)).pragma("user_version") == 1
+
+
+class Failing(Things):
+    migrations: ClassVar[tuple[str, ...]] = (
+        FIRST,
+        "CREATE TABLE other (id INTEGER); SELECT no_such_column FROM thing",
+    )
+
+
+def test_a_failing_migration_changes_nothing_and_lets_go_of_the_file(tmp_path: Path) -> None:
+    OldThings(tmp_path).close()
+    with pytest.raises(StorageError, match="no_such_column"):
+        Failing(tmp_path)
+    store = OldThings(tmp_path)
+    assert store.all("SELECT name FROM sqlite_master WHERE name = 'other'") == []
+
+
+def test_a_newer_file_is_refused_by_name_and_version(tmp_path: Path) -> None:
+    Things(tmp_path).close()
+    with pytest.raises(NewerFileError, match=r"things\.db has version 2; this program knows 1"):
+        OldThings(tmp_path)
+
+
+def test_a_damaged_file_is_set_aside_and_the_newest_backup_restored(tmp_path: Path) -> None:
+    store = Things(tmp_path)
+    store.add("kept")
+    store.backup()
+    store.add("lost")
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    data[100:3000] = b"\xa5" * 2900
+    store.path.write_bytes(data)
+    again = Things(tmp_path)
+    assert names(again) == ["kept"]
+    health = again.health()
+    assert health.state == HealthState.DEGRADED
+    assert "restored from things.db." in health.reasons[0]
+    [aside] = tmp_path.glob("things.db.damaged-*")
+    assert aside.read_bytes() == bytes(data)
+
+
+def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "things.db").write_bytes(b"this is not a database, it is a letter" * 100)
+    store = Things(tmp_path)
+    assert names(store) == []
+    assert "no backup: it starts empty" in store.health().reasons[0]
+
+
+def test_events_wait_for_the_commit_and_vanish_with_a_rollback(tmp_path: Path) -> None:
+    sent: list[Any] = []
+    store = Things(tmp_path, sent.append)
+    with store.transaction():
+        store.add("fan")
+        with store.transaction():
+            store.add("coil")
+        assert sent == []
+    assert sent == ["fan", "coil"]
+
+    def add_two() -> None:
+        with store.transaction():
+            store.add("filter")
+            store.add("fan")
+
+    with pytest.raises(apsw.ConstraintError):
+        add_two()
+    assert sent == ["fan", "coil"]
+    assert names(store) == ["fan", "coil"]
+
+
+def test_backups_are_pruned_and_sound(tmp_path: Path) -> None:
+    store = Things(tmp_path)
+    store.add("fan")
+    for _ in range(sqlite.KEEP_BACKUPS + 3):
+        newest = Path(store.backup())
+    kept = sqlite.backups(store.path)
+    assert len(kept) <= sqlite.KEEP_BACKUPS
+    assert kept[0] == newest
+    assert sqlite.damage(newest) is None
+
+
+def test_a_folder_that_cant_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="can't be written"):
+        Things(tmp_path / "file")
+
+
+def test_pages_are_whole_and_in_order(tmp_path: Path) -> None:
+    store = Things(tmp_path)
+    for n in range(7):
+        store.add(f"n{n}")
+    seen, cursor = [], None
+    while True:
+        rows, cursor = page(
+            cursor,
+            3,
+            lambda after, n: store.all("SELECT * FROM thing WHERE id > ? ORDER BY id LIMIT ?", after, n),
+        )
+        seen += [row["name"] for row in rows]
+        if cursor is None:
+            break
+    assert seen == [f"n{n}" for n in range(7)]
+
+
+@pytest.mark.parametrize(("cursor", "limit"), [("x", 5), ("-1", 5), (None, 0), (None, 1001), (str(2**70), 5)])
+def test_a_bad_cursor_or_limit_is_named(cursor: str | None, limit: int) -> None:
+    with pytest.raises(BadInputError):
+        page(cursor, limit, lambda after, n: [])

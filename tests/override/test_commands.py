@@ -1,0 +1,245 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.core.errors import BadInputError, ConflictError, NotFoundError, WriteFailedError
+from actors.core.values import PointStatus, PointValue
+from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
+from actors.node.store import NodeStore
+from actors.override.engine import CommandEngine
+from actors.override.logic import array_of
+from actors.override.models import Override, PriorityArray, WriteRequest
+from actors.override.store import OverrideStore
+from actors.point.models import PointConfig, empty_frame
+from actors.point.store import PointStore
+from tests.support import InProcess
+
+
+class Clock:
+    now = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Quiet:
+    def values(self, *columns: Any) -> None: ...
+    def statuses(self, *columns: Any) -> None: ...
+
+
+class Register:
+    """A device without a priority array."""
+
+    def __init__(self) -> None:
+        self.value: PointValue | None = 5.0
+        self.fails = False
+        self.written: list[PointValue | None] = []
+
+    async def write(self, point_id: str, value: PointValue | None) -> PointValue | None:
+        if self.fails:
+            raise WriteFailedError(point_id, "illegal data value (3)")
+        self.written.append(value)
+        self.value = value
+        return value
+
+
+class Controller:
+    """A device with a priority array of its own."""
+
+    def __init__(self) -> None:
+        self.slots: list[PointValue | None] = [None] * 16
+        self.fails = False
+
+    async def write(self, point_id: str, value: PointValue | None, priority: int) -> PointValue | None:
+        if self.fails:
+            raise WriteFailedError(point_id, "write-access-denied")
+        self.slots[priority - 1] = value
+        return next((slot for slot in self.slots if slot is not None), 20.0)
+
+    async def priority_array(self, point_id: str) -> PriorityArray:
+        return PriorityArray(id=point_id, slots=self.slots, relinquish_default=20.0)
+
+
+class Site:
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.nodes = NodeStore(folder)
+        self.points = PointStore("north", Quiet(), lambda frame: None, self.clock)
+        self.overrides = OverrideStore(folder, clock=self.clock)
+        self.register, self.controller = Register(), Controller()
+        able = NodeCapabilities(readable=True, writable=True)
+        modbus = ProtocolBinding.modbus("d", "holding", 1, "uint16")
+        bacnet = ProtocolBinding.bacnet(1, "analog-output", 1, "ip")
+        for point_id, binding, capabilities in (
+            ("d/m", modbus, able),
+            ("d/b", bacnet, able),
+            ("d/ro", bacnet, NodeCapabilities(readable=True)),
+            ("v", None, able),
+        ):
+            virtual = binding is None
+            self.nodes.create(
+                Node(
+                    id=point_id,
+                    node_type=NodeType.VIRTUAL_POINT if virtual else NodeType.POINT,
+                    dis=point_id,
+                    properties={"relinquish_default": 1.0},
+                    capabilities=capabilities,
+                    protocol_binding=binding,
+                )
+            )
+        self.points.configure([PointConfig(id="d/m"), PointConfig(id="d/b")])
+        frame = empty_frame()
+        frame.add("d/m", 5.0, 1)
+        frame.add("d/b", 20.0, 1)
+        self.points.set_many(frame.encode())
+        self.engine = CommandEngine(
+            "north",
+            InProcess(self.nodes),
+            InProcess(self.points),
+            InProcess(self.overrides),
+            {"modbus": InProcess(self.register), "bacnet": InProcess(self.controller)},
+            clock=self.clock,
+        )
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.nodes.close()
+    site.overrides.close()
+
+
+async def test_the_strongest_slot_wins_at_a_device_without_an_array(site: Site) -> None:
+    await site.engine.write("d/m", WriteRequest(value=10.0, priority=12), "ana")
+    await site.engine.write("d/m", WriteRequest(value=7.0, priority=8), "ana")
+    result = await site.engine.write("d/m", WriteRequest(value=9.0, priority=14), "bob")
+    assert (result.written, result.value) == (9.0, 7.0)
+    array = await site.engine.priority_array("d/m")
+    assert (array.slots[7], array.slots[11], array.slots[13], array.active_priority) == (7.0, 10.0, 9.0, 8)
+    await site.engine.relinquish("d/m", 8, "ana")
+    assert site.register.value == 10.0
+    for priority in (12, 14):
+        await site.engine.relinquish("d/m", priority, "ana")
+    assert site.register.value == 1.0
+
+
+async def test_a_write_that_the_device_refuses_leaves_nothing_noted(site: Site) -> None:
+    site.register.fails = site.controller.fails = True
+    for point_id, reason in (("d/m", "illegal data value"), ("d/b", "write-access-denied")):
+        with pytest.raises(WriteFailedError, match=reason):
+            await site.engine.write(point_id, WriteRequest(value=3.0), "ana")
+    assert site.overrides.everything() == []
+
+
+async def test_a_refused_write_keeps_the_note_of_the_one_before(site: Site) -> None:
+    await site.engine.write("d/b", WriteRequest(value=3.0, duration=60), "ana")
+    [before] = site.overrides.everything()
+    site.controller.fails = True
+    with pytest.raises(WriteFailedError):
+        await site.engine.write("d/b", WriteRequest(value=4.0), "bob")
+    assert site.overrides.everything() == [before]
+
+
+async def test_an_override_ends_on_time_and_again_until_the_device_takes_it(site: Site) -> None:
+    await site.engine.write("d/b", WriteRequest(value=30.0, duration=60), "ana")
+    await site.engine.expire()
+    assert site.controller.slots[7] == 30.0
+    site.clock.now += 60_000
+    site.controller.fails = True
+    await site.engine.expire()
+    assert (await site.engine.health()).state == "degraded"
+    site.controller.fails = False
+    site.engine._retry_at.clear()
+    await site.engine.expire()
+    assert site.controller.slots[7] is None
+    assert site.overrides.everything() == []
+    assert (await site.engine.health()).state == "healthy"
+
+
+async def test_an_override_ends_also_after_a_restart(site: Site) -> None:
+    await site.engine.write("d/m", WriteRequest(value=30.0, duration=60), "ana")
+    site.clock.now += 61_000
+    again = CommandEngine(
+        "north",
+        InProcess(site.nodes),
+        InProcess(site.points),
+        InProcess(site.overrides),
+        {"modbus": InProcess(site.register)},
+        clock=site.clock,
+    )
+    await again.expire()
+    assert site.register.value == 1.0
+
+
+async def test_a_slot_that_somebody_else_changed_is_left_alone(site: Site) -> None:
+    await site.engine.write("d/b", WriteRequest(value=30.0, duration=60), "ana")
+    site.controller.slots[7] = 33.0
+    site.clock.now += 61_000
+    await site.engine.expire()
+    assert site.controller.slots[7] == 33.0
+    assert site.overrides.everything() == []
+
+
+async def test_a_virtual_point_holds_what_is_in_force(site: Site) -> None:
+    await site.engine.refresh()
+    assert site.points.get("v").value == 1.0
+    await site.engine.write("v", WriteRequest(value=4.0), "ana")
+    assert site.points.get("v").value == 4.0
+    assert site.points.get("v").status & PointStatus.OVERRIDDEN
+    await site.engine.relinquish("v", 8, "ana")
+    assert site.points.get("v").value == 1.0
+    assert not site.points.get("v").status & PointStatus.OVERRIDDEN
+
+
+async def test_a_point_store_that_restarted_gets_virtual_points_and_flags_again(site: Site) -> None:
+    await site.engine.write("v", WriteRequest(value=4.0), "ana")
+    site.points._points.clear()
+    await site.engine.refresh()
+    assert site.points.get("v").value == 4.0
+    assert site.points.get("v").status & PointStatus.OVERRIDDEN
+
+
+async def test_a_device_that_was_down_is_sent_again_what_is_in_force(site: Site) -> None:
+    await site.engine.write("d/m", WriteRequest(value=7.0), "ana")
+    site.register.written.clear()
+    await site.engine.reassert("d")
+    assert site.register.written == [7.0]
+
+
+async def test_what_cannot_be_commanded_is_refused(site: Site) -> None:
+    with pytest.raises(NotFoundError):
+        await site.engine.write("nope", WriteRequest(value=1.0), "ana")
+    with pytest.raises(ConflictError, match="read only"):
+        await site.engine.write("d/ro", WriteRequest(value=1.0), "ana")
+
+
+@given(
+    st.dictionaries(st.integers(1, 16), st.floats(allow_nan=False)), st.none() | st.floats(allow_nan=False)
+)
+def test_the_lowest_number_is_in_force(slots: dict[int, float], default: float | None) -> None:
+    overrides = [
+        Override(id=level, node_id="p", priority=level, value=value, by="ana", at=0)
+        for level, value in slots.items()
+    ]
+    array = array_of("p", overrides, default)
+    if slots:
+        assert array.active_priority == min(slots)
+        assert array.present_value == slots[min(slots)]
+    else:
+        assert (array.active_priority, array.present_value) == (None, default)
+    assert [value for value in array.slots if value is not None] == [slots[key] for key in sorted(slots)]
+
+
+def test_overrides_page_by_page(site: Site) -> None:
+    for level in range(1, 6):
+        site.overrides.put("p", level, True, "ana")
+    first, cursor = site.overrides.find(limit=3)
+    rest, _ = site.overrides.find(limit=3, cursor=cursor)
+    assert [each.priority for each in first + rest] == [1, 2, 3, 4, 5]
+    with pytest.raises(BadInputError):
+        site.overrides.find(limit=5000)
