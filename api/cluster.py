@@ -1,5 +1,6 @@
 """The Ray cluster of one machine: its settings, its start and its end."""
 
+import json
 import logging
 import os
 import secrets
@@ -10,6 +11,14 @@ from pathlib import Path
 import ray
 
 from actors.core.names import NAMESPACE
+from api.processes import descendants, end
+
+log = logging.getLogger(__name__)
+
+RUNNING = "ray-running.json"
+"""Names the processes and the folder of the Ray started here, for whoever comes after a kill."""
+
+TEMP_PREFIX = "opencrate-"
 
 OBJECT_STORE = 100_000_000
 """Bytes of Ray's object store; our frames are small."""
@@ -25,6 +34,24 @@ def prepare(data: Path) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
 
 
+def _clear(data: Path) -> None:
+    """End what a killed run left: Ray's agents outlive it, waiting for a head that is gone.
+
+    The caller owns the data folder, so what the note names belongs to nobody any more. A note that can't
+    be read is no reason not to start.
+    """
+    try:
+        said = json.loads((data / RUNNING).read_text())
+        left = {(int(pid), int(start)) for pid, start in said["processes"]}
+        temp = Path(said["temp"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for pid, _ in end(left):
+        log.warning("ended a process of a run that was killed", extra={"pid": pid})
+    if temp.name.startswith(TEMP_PREFIX):
+        shutil.rmtree(temp, ignore_errors=True)
+
+
 class Cluster:
     """Ray as this process sees it: started here (and ended here), or joined."""
 
@@ -36,8 +63,9 @@ class Cluster:
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
             return
         prepare(data)
+        _clear(data)
         # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
-        self._temp = Path(tempfile.mkdtemp(prefix="opencrate-"))
+        self._temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
         ray.init(
             namespace=NAMESPACE,
             include_dashboard=False,
@@ -47,9 +75,13 @@ class Cluster:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(self._temp),
         )
+        self._note = data / RUNNING
+        said = {"temp": str(self._temp), "processes": sorted(descendants(os.getpid()))}
+        self._note.write_text(json.dumps(said))
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends with all its processes."""
         ray.shutdown()
         if self._temp is not None:
+            self._note.unlink(missing_ok=True)
             shutil.rmtree(self._temp, ignore_errors=True)

@@ -2,6 +2,12 @@
 
 import pytest
 import ray
+from hypothesis import Phase, settings
+
+# Explaining a failure traces every line: slow examples then run into the time-out, which hides the failure.
+PHASES = [each for each in Phase if each is not Phase.explain]
+settings.register_profile("plain", phases=PHASES, deadline=None)
+settings.load_profile("plain")
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from api.processes import Process, descendants
+
 OPENCRATE = Path(sys.executable).with_name("opencrate")
 ADMIN = {"username": "ana", "password": "correct horse battery"}
 
@@ -92,45 +94,9 @@ class System:
         finally:
             self.http.close()
 
-    def family(self) -> set["Process"]:
+    def family(self) -> set[Process]:
         """Every process that descends from the command."""
         return descendants(self.process.pid)
-
-
-# Numbers are given again to others: a process is its number and the tick at which it started.
-Process = tuple[int, int]
-
-
-def _stat(pid: int) -> list[str] | None:
-    """Give what the kernel says of a process after its name: state, parent, ... (proc(5))."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-
-
-def descendants(pid: int) -> set[Process]:
-    children: dict[int, list[Process]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (stat := _stat(int(entry.name))):
-            children.setdefault(int(stat[1]), []).append((int(entry.name), int(stat[19])))
-    found: set[Process] = set()
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), []):
-            found.add(child)
-            waiting.append(child[0])
-    return found
-
-
-def alive(processes: set[Process]) -> set[Process]:
-    """Those that still run, zombies left out."""
-    running = set()
-    for pid, started in processes:
-        stat = _stat(pid)
-        if stat and stat[0] != "Z" and int(stat[19]) == started:
-            running.add((pid, started))
-    return running
 
 
 def until(check: Callable[[], Any], seconds: float, what: str) -> Any:

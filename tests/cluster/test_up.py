@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.system import ADMIN, OPENCRATE, System, alive, environment, until
+from api.processes import alive
+from tests.cluster.system import ADMIN, OPENCRATE, System, environment, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -202,6 +203,6 @@ def test_after_kill_9_of_the_command_itself_the_next_start_works(tmp_path: Path)
     second = System(tmp_path / "data", "--demo").wait_up()
     try:
         second.login(**ADMIN)
+        assert not alive(family)
     finally:
         second.stop()
-    until(lambda: not alive(family), 30, "no process of the killed run is left")

@@ -102,7 +102,7 @@ def test_a_rollup_counts_numbers_and_booleans_only(store: HistoryStore) -> None:
     assert (second.start, second.avg, second.count) == (base + minute, 0.5, 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.dictionaries(st.integers(0, 10_000), st.floats(-1e6, 1e6), min_size=1))
 def test_a_rollup_agrees_with_the_samples(
     tmp_path_factory: pytest.TempPathFactory, samples: dict[int, float]

@@ -46,7 +46,7 @@ def test_a_step_in_parts_ends_where_a_whole_one_does() -> None:
     assert whole.units["vav-1"].sensed == pytest.approx(parted.units["vav-1"].sensed)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     seed=st.integers(0, 10**6),
     day=st.integers(0, 364),
@@ -66,14 +66,15 @@ def test_zones_stay_believable_whatever_is_commanded(
         building.set_faults(frozenset(data.draw(st.sets(st.sampled_from(FAULTS), max_size=3))))
         building.step(3600)
         for vav in building.vavs:
-            assert -15 < vav.zone.temperature < 48
+            # With the coils forced open for hours the air nears the temperature of the boiler's water.
+            assert -15 < vav.zone.temperature < 80
             assert 400 < vav.zone.co2 < 5001
             assert 0 <= vav.airflow < 1200
         assert 5 <= building.plant.supply < 110
         assert -30 < building.ahu.supply < 80
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6), month=st.integers(1, 12), hour=st.integers(0, 23))
 def test_a_healthy_building_keeps_comfort_and_raises_no_alarm(seed: int, month: int, hour: int) -> None:
     building = Building(seed, datetime(2026, month, 14, hour))
