@@ -44,6 +44,8 @@ class SiteActors:
     alarms: Any
     overrides: Any
     commands: Any
+    stores: dict[str, Any] = field(default_factory=dict)
+    """The other stores, by the names of `api.stores.SITE_STORES`."""
     bridges: dict[str, Any] = field(default_factory=dict)
     engines: dict[str, Any] = field(default_factory=dict)
 
@@ -59,7 +61,7 @@ class SiteActors:
             name: getattr(self, name)
             for name in ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
         }
-        return stores | self.bridges | self.engines
+        return stores | self.stores | self.bridges | self.engines
 
 
 @dataclass
@@ -72,6 +74,8 @@ class Campus:
     users: Any
     audit: Any
     bus: Any
+    stores: dict[str, Any] = field(default_factory=dict)
+    """The other campus stores, by the names of `api.stores.CAMPUS_STORES`."""
     known: dict[str, tuple[float, User]] = field(default_factory=dict)
     """Tokens that were found good a moment ago."""
 
@@ -83,7 +87,7 @@ class Campus:
 
     def actors(self) -> dict[str, Any]:
         """Give the campus actors by name."""
-        return {"bus": self.bus, "users": self.users, "audit": self.audit}
+        return {"bus": self.bus, "users": self.users, "audit": self.audit} | self.stores
 
     def site(self, site_id: str) -> SiteActors:
         """Give a site. Raises NotFoundError."""
@@ -173,11 +177,52 @@ NodeEditor = Annotated[User, Depends(needs(Permission.MANAGE_DISCOVERY))]
 VirtualEditor = Annotated[User, Depends(needs(Permission.MANAGE_VIRTUAL_POINTS))]
 UserEditor = Annotated[User, Depends(needs(Permission.MANAGE_USERS))]
 Auditor = Annotated[User, Depends(needs(Permission.VIEW_AUDIT))]
+Scheduler = Annotated[User, Depends(needs(Permission.MANAGE_SCHEDULES))]
+Discoverer = Annotated[User, Depends(needs(Permission.MANAGE_DISCOVERY))]
+Programmer = Annotated[User, Depends(needs(Permission.MANAGE_PROGRAMS))]
+Commissioner = Annotated[User, Depends(needs(Permission.MANAGE_COMMISSIONING))]
+Notifier = Annotated[User, Depends(needs(Permission.MANAGE_NOTIFICATIONS))]
+MqttEditor = Annotated[User, Depends(needs(Permission.MANAGE_MQTT))]
+Reporter = Annotated[User, Depends(needs(Permission.MANAGE_REPORTS))]
+EnergyEditor = Annotated[User, Depends(needs(Permission.MANAGE_ENERGY))]
+WebhookEditor = Annotated[User, Depends(needs(Permission.MANAGE_WEBHOOKS))]
+FddEditor = Annotated[User, Depends(needs(Permission.MANAGE_FDD))]
+Exporter = Annotated[User, Depends(needs(Permission.MANAGE_EXPORT))]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items of one answer.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="The next_cursor of the answer before.")]
 Tags = Annotated[str | None, Query(max_length=500, description="Tags, with commas; `-tag`: without.")]
 SiteId = Annotated[str | None, Query(alias="site", max_length=64, description="Only this site.")]
+
+
+async def site_with(
+    campus: Campus, actor: str, method: str, key: Any, site_id: str | None = None
+) -> SiteActors:
+    """Find the site whose `actor` knows `key` by `method`; without `site_id` it must be one site alone.
+
+    Raises NotFoundError, BadInputError with the choices where several know it, and UnreachableError when none
+    does and one can't be asked.
+    """
+    if site_id is not None or len(campus.sites) == 1:
+        return campus.chosen(site_id)[0]
+    found: list[SiteActors] = []
+    missing: NotFoundError | UnreachableError | None = None
+    for each in campus.sites.values():
+        try:
+            await each.call(actor, method, key)
+        except NotFoundError as error:
+            missing = missing or error
+        except UnreachableError as error:
+            missing = error
+        else:
+            found.append(each)
+    if len(found) > 1:
+        raise BadInputError(
+            "site", None, f"one of {', '.join(each.id for each in found)}: ids count per site"
+        )
+    if not found:
+        raise missing or NotFoundError(actor, key)
+    return found[0]
 
 
 class Page(BaseModel):

@@ -14,6 +14,7 @@ from actors.alarm.store import AlarmStore
 from actors.audit.store import AuditStore
 from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
+from actors.bus.journal import JournalStore
 from actors.core.clock import now_ms
 from actors.core.names import CAMPUS, NAMESPACE, actor_name
 from actors.history.client import AppendTo
@@ -28,6 +29,7 @@ from api.actors import create
 from api.config import Campus, SiteConfig
 from api.deps import Campus as CampusActors
 from api.deps import SiteActors
+from api.stores import CAMPUS_STORES, SITE_STORES
 from bridges.bacnet.bridge import BacnetBridge
 from bridges.config import BacnetDevice, BacnetNetwork, ModbusDevice, ModbusNetwork
 from bridges.modbus.bridge import ModbusBridge
@@ -59,7 +61,8 @@ class Raiser:
         self._logs = self._data / "logs"
         self.order: list[tuple[str, Any]] = []
         self._up = 0
-        self._total = 3 + sum(8 + len(_protocols(site)) for site in campus.config.sites)
+        self._total = 3 + len(CAMPUS_STORES)
+        self._total += sum(9 + len(SITE_STORES) + len(_protocols(site)) for site in campus.config.sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_all(self) -> CampusActors:
@@ -67,6 +70,10 @@ class Raiser:
         bus = self._create(EventBus, "bus", CAMPUS, CAMPUS)
         users = self._create(UserStore, "users", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
         audit = self._create(AuditStore, "audit", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
+        stores = {
+            name: self._create(plain, name, CAMPUS, str(self._data / CAMPUS), Publisher(bus))
+            for name, plain in CAMPUS_STORES.items()
+        }
         self._ready("users", users)
         sites = {site.id: self._site(site) for site in self._campus.config.sites}
         self._settle()
@@ -77,11 +84,13 @@ class Raiser:
             users=users,
             audit=audit,
             bus=bus,
+            stores=stores,
         )
 
     def _site(self, site: SiteConfig) -> SiteActors:
         folder = str(self._data / site.id)
-        bus = self._create(EventBus, "bus", site.id, site.id)
+        journal = self._create(JournalStore, "journal", site.id, folder)
+        bus = self._create(EventBus, "bus", site.id, site.id, journal=journal)
         publish = Publisher(bus)
         nodes = self._create(NodeStore, "nodes", site.id, folder, publish)
         history = self._create(HistoryStore, "history", site.id, folder, publish)
@@ -89,6 +98,9 @@ class Raiser:
         points = self._create(PointStore, "points", site.id, site.id, publish, feed)
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
         overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
+        stores = {
+            name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
+        }
         self._settle()
         self._model(site, nodes, alarms)
         bridges: dict[str, Any] = {}
@@ -108,6 +120,7 @@ class Raiser:
             alarms=alarms,
             overrides=overrides,
             commands=commands,
+            stores=stores | {"journal": journal},
             bridges=bridges,
             engines={"alarm_engine": engine},
         )

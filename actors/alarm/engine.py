@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.alarm.logic import Watch, describe
 from actors.alarm.models import Alarm, AlarmConfig
-from actors.bus.client import follow
+from actors.bus.client import follow, follow_config
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import NotFoundError
 from actors.core.health import Health, HealthState
@@ -242,15 +242,10 @@ class AlarmEngine:
                 await self._try(self.check_stale())
 
     async def _follow_configs(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(20.0):
-                    version = await self._bus.watch.remote("alarms", self._version, 10.0)
-                if version is not None and version != self._version:
-                    await self._try(self.resync())
-            except Exception as error:
-                log.info("the bus is away: %s", type(error).__name__)
-            await asyncio.sleep(0.2)
+        versions = follow_config(self._bus, "alarms", lambda: self._call(self._alarms.config_version))
+        async for version in versions:
+            if version != self._version:
+                await self._try(self.resync())
 
     async def _try(self, step: Awaitable[None]) -> None:
         try:

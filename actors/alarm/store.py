@@ -19,7 +19,7 @@ from actors.alarm.models import (
     Severity,
 )
 from actors.alarm.schema import MIGRATIONS
-from actors.bus.events import AlarmAcknowledged, AlarmCleared, AlarmRaised, WatchMoved
+from actors.bus.events import AlarmAcknowledged, AlarmCleared, AlarmRaised
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
 from actors.core.store import Store, page
@@ -41,10 +41,7 @@ class AlarmStore(Store):
     name: ClassVar[str] = "alarms"
     migrations: ClassVar[Sequence[str]] = MIGRATIONS
     durability: ClassVar[Durability] = Durability.FULL
-
-    def opened(self) -> None:
-        """Move the watch cell, so that followers look at the configurations of this start."""
-        self.publish(WatchMoved(cell=self.name, version=self._version()))
+    watched: ClassVar[bool] = True
 
     # Configurations
 
@@ -57,7 +54,7 @@ class AlarmStore(Store):
                 " VALUES (?, ?, ?, ?, ?) RETURNING *",
                 *_columns(new),
             )
-            self._moved()
+            self.config_moved()
         return _config(row or {})
 
     @ray.method
@@ -75,7 +72,7 @@ class AlarmStore(Store):
             )
             if row is None:
                 raise NotFoundError("alarm configuration", config_id)
-            self._moved()
+            self.config_moved()
         return _config(row)
 
     @ray.method
@@ -87,7 +84,7 @@ class AlarmStore(Store):
         with self.transaction():
             if not self.run("UPDATE alarm_config SET deleted = 1 WHERE id = ? AND NOT deleted", config_id):
                 raise NotFoundError("alarm configuration", config_id)
-            self._moved()
+            self.config_moved()
 
     @ray.method
     def apply_configs(self, configs: list[NewAlarmConfig], origin: str) -> int:
@@ -115,7 +112,7 @@ class AlarmStore(Store):
                     "UPDATE alarm_config SET deleted = 2 WHERE id = ? AND NOT deleted", config_id
                 )
             if changed:
-                self._moved()
+                self.config_moved()
         return changed
 
     def _apply(self, old: Row | None, new: NewAlarmConfig, origin: str, key: str) -> int:
@@ -171,20 +168,7 @@ class AlarmStore(Store):
     def in_force(self) -> tuple[int, list[AlarmConfig]]:
         """Give all enabled configurations and the version that they are."""
         rows = self.all("SELECT * FROM alarm_config WHERE enabled AND NOT deleted ORDER BY id")
-        return self._version(), [_config(row) for row in rows]
-
-    @ray.method
-    def config_version(self) -> int:
-        """Give the version of the configurations; it rises with each change."""
-        return self._version()
-
-    def _version(self) -> int:
-        row = self.one("SELECT version FROM config_version")
-        return int(row["version"]) if row else 0
-
-    def _moved(self) -> None:
-        row = self.one("UPDATE config_version SET version = version + 1 RETURNING version")
-        self.publish(WatchMoved(cell=self.name, version=int(row["version"]) if row else 0))
+        return self.version(), [_config(row) for row in rows]
 
     # What happens to an alarm
 

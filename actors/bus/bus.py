@@ -6,21 +6,29 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ray
 from pydantic import BaseModel
 
 from actors.bus.frames import Frame, NumberedFrame
+from actors.bus.journal import Batch, Entry, Subscription
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, OpenCrateError
-from actors.core.health import Health
+from actors.core.errors import BadInputError, NotFoundError, OpenCrateError
+from actors.core.health import Health, HealthState
+from actors.core.remote import answered
 
 CAPACITY = 4096
 """Events that wait for one subscriber before the oldest are dropped."""
 
 FORGET_AFTER = 120.0
 """Seconds without a poll after which a subscriber counts as gone."""
+
+
+JOURNAL_TIMEOUT = 10.0
+"""Seconds for a call to the journal."""
+
+REMEMBERED_KEYS = 20_000
 
 
 class NotSubscribedError(OpenCrateError):
@@ -95,15 +103,24 @@ class EventBus:
     """Carry events of one site to whoever follows, without ever holding up who publishes.
 
     An asyncio actor. A subscriber that falls more than `capacity` events behind loses the oldest and is told
-    how many. Sequence numbers start from the clock (microseconds), so that they go on rising over restarts. A
-    restarted bus knows no subscriber and no watch cell: clients subscribe again by themselves (`follow`),
-    stores move their cells again. The journal of low-rate events has its place in `publish`, before the
-    frames are handed out.
+    how many. Low-rate events come by `record`: they are journaled, then handed out with the journal's number.
+    While the journal is away they are handed out at once with the number 0, and whoever published them sends
+    them again until the journal has them; they are not handed out a second time. Value and status changes are
+    numbered from the clock (microseconds), so that their numbers go on rising over restarts. A restarted bus
+    knows no subscriber and no watch cell: clients subscribe again by themselves (`follow`, `follow_durably`,
+    `follow_config`).
     """
 
-    def __init__(self, site: str, clock: Clock = now_ms) -> None:
-        """Start empty."""
+    def __init__(self, site: str, clock: Clock = now_ms, journal: Any = None) -> None:
+        """Start empty. `journal` is the handle of the site's journal; the campus has none."""
         self.site = site
+        self._journal = journal
+        self._journaling = asyncio.Lock()
+        self._journaled = 0
+        self._grown = asyncio.Condition()
+        self._handed: dict[str, None] = {}
+        """Keys of the newest events that were handed out."""
+        self._journal_trouble: str | None = None
         self._next_seq = clock() * 1000
         self._published = self._frames = 0
         self._subscribers: dict[str, _Subscriber] = {}
@@ -116,15 +133,105 @@ class EventBus:
 
         Gives the number of the last event. Publishing the same frame twice delivers it twice.
         """
+        return self._number(frames)
+
+    def _number(self, frames: Sequence[Frame]) -> int:
         for kind, count, payload in frames:
-            frame = NumberedFrame(self._next_seq, kind, count, payload)
+            self._hand_out(NumberedFrame(self._next_seq, kind, count, payload))
             self._next_seq += count
-            self._published += count
-            self._frames += 1
-            for subscriber in self._subscribers.values():
-                if subscriber.types is None or kind in subscriber.types:
-                    subscriber.push(frame)
         return self._next_seq - 1
+
+    def _hand_out(self, frame: NumberedFrame) -> None:
+        self._published += frame.size
+        self._frames += 1
+        for subscriber in self._subscribers.values():
+            if subscriber.types is None or frame.type in subscriber.types:
+                subscriber.push(frame)
+
+    @ray.method
+    async def record(self, entries: Sequence[Entry]) -> list[int]:
+        """Journal low-rate events, then hand out those that were not handed out yet; give their numbers.
+
+        Raises UnreachableError when the journal is away: the events are handed out, and are to be sent again
+        under the same keys.
+        """
+        if self._journal is None:
+            return [self._number([Frame(kind, 1, b"[" + event + b"]")]) for _, kind, event in entries]
+        # One at a time, so that events are handed out in the order of their numbers.
+        async with self._journaling:
+            try:
+                numbers: list[int] = await answered(
+                    f"journal@{self.site}", self._journal.append.remote(list(entries)), JOURNAL_TIMEOUT
+                )
+            except OpenCrateError as error:
+                self._journal_trouble = str(error)
+                for entry in entries:
+                    self._hand_out_once(entry, 0)
+                raise
+            self._journal_trouble = None
+            for entry, number in zip(entries, numbers, strict=True):
+                self._hand_out_once(entry, number)
+        async with self._grown:
+            self._journaled = max(self._journaled, *numbers, 0)
+            self._grown.notify_all()
+        return numbers
+
+    def _hand_out_once(self, entry: Entry, number: int) -> None:
+        if entry.key in self._handed:
+            return
+        self._handed[entry.key] = None
+        if len(self._handed) > REMEMBERED_KEYS:
+            del self._handed[next(iter(self._handed))]
+        self._hand_out(NumberedFrame(number, entry.type, 1, b"[" + entry.event + b"]"))
+
+    @ray.method
+    async def durable_subscribe(
+        self, name: str, types: Sequence[str] | None = None, after: int | None = None
+    ) -> Subscription:
+        """Make or find a durable subscription; see JournalStore.subscribe.
+
+        Raises BadInputError and UnreachableError.
+        """
+        found: Subscription = await self._ask_journal("subscribe", name, types, after)
+        return found
+
+    @ray.method
+    async def durable_next(
+        self, after: int, types: Sequence[str] | None = None, limit: int = 500, wait: float = 10.0
+    ) -> Batch:
+        """Wait up to `wait` seconds for journaled events past `after`. Nothing is acknowledged by it.
+
+        Raises BadInputError and UnreachableError.
+        """
+        deadline = time.monotonic() + wait
+        while True:
+            seen = self._journaled
+            batch: Batch = await self._ask_journal("read", after, limit, types)
+            left = deadline - time.monotonic()
+            if batch.entries or batch.lost or left <= 0:
+                return batch
+            after = batch.after
+            async with self._grown:
+                try:
+                    async with asyncio.timeout(left):
+                        await self._grown.wait_for(lambda: self._journaled > max(seen, after))  # noqa: B023
+                except TimeoutError:
+                    return batch
+
+    @ray.method
+    async def durable_acknowledge(self, name: str, seq: int) -> Subscription:
+        """Note how far a durable subscriber has come; see JournalStore.acknowledge.
+
+        Raises NotFoundError, BadInputError and UnreachableError.
+        """
+        found: Subscription = await self._ask_journal("acknowledge", name, seq)
+        return found
+
+    async def _ask_journal(self, method: str, *args: Any) -> Any:
+        if self._journal is None:
+            raise NotFoundError("journal", self.site)
+        call = getattr(self._journal, method).remote(*args)
+        return await answered(f"journal@{self.site}", call, JOURNAL_TIMEOUT)
 
     @ray.method
     async def subscribe(self, name: str, types: Sequence[str] | None = None, capacity: int = CAPACITY) -> str:
@@ -215,8 +322,11 @@ class EventBus:
 
     @ray.method
     async def health(self) -> Health:
-        """Say that the bus is there; that a subscriber lags is the subscriber's trouble."""
-        return Health(name="bus", pid=os.getpid())
+        """Say whether events are journaled; that a subscriber lags is the subscriber's trouble."""
+        if self._journal_trouble is None:
+            return Health(name="bus", pid=os.getpid())
+        reasons = [f"events are not journaled now: {self._journal_trouble}"]
+        return Health(name="bus", state=HealthState.DEGRADED, reasons=reasons, pid=os.getpid())
 
     @ray.method
     async def close(self) -> None:

@@ -1,17 +1,29 @@
 """Both ends of the bus: publish without waiting, follow without missing that something was missed."""
 
 import asyncio
+import json
 import logging
 import threading
+import time
+import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from actors.bus.bus import CAPACITY, NotSubscribedError
-from actors.bus.events import HIGH_RATE, AnyEvent, Changed, Event, WatchMoved, change_type
+from actors.bus.events import (
+    ANY_EVENT,
+    HIGH_RATE,
+    AnyEvent,
+    Changed,
+    Event,
+    WatchMoved,
+    change_type,
+    event_json,
+)
 from actors.bus.frames import (
     Frame,
     NumberedFrame,
@@ -21,31 +33,46 @@ from actors.bus.frames import (
     status_frames,
     value_frames,
 )
+from actors.bus.journal import Batch, Entry, Journaled, Subscription
+from actors.core.errors import BadInputError, NotFoundError, OpenCrateError, UnreachableError
+from actors.core.remote import answered
 
 log = logging.getLogger(__name__)
 
 MAX_HIGH_RATE = 64
 """Frames of value and status changes that wait for a bus that is away; older ones are dropped."""
 
-MAX_LOW_RATE = 10_000
-"""Other frames that wait for a bus that is away."""
+MAX_LOW_RATE = 100_000
+"""Events that wait for a journal that is away; those of a store's outbox come again when it restarts."""
+
+MAX_OTHER = 10_000
+"""Changes of records that wait for a bus that is away."""
+
+MAX_CALL = 1_000
+"""Events journaled by one call."""
+
+RECORD_PAUSE = 0.5
+"""Seconds until events that were not journaled are sent again."""
 
 
 class Publisher:
     """Publish from a store, an engine or a bridge: never waits, never raises, keeps the order.
 
-    A thread sends what has gathered in one call. While the bus is away, value and status changes are dropped
-    past a small bound (the next poll brings new ones) and all other events are kept and sent again, so that
-    one may arrive twice. A crash of this process loses what the thread had not sent; followers read the
-    stores when they start.
+    A thread sends what has gathered in one call. While the bus or its journal is away, value and status
+    changes are dropped past a small bound (the next poll brings new ones) and all other events are kept and
+    sent again under the same keys until the journal has them. A crash of this process loses what was not
+    journaled, except for stores, which keep such events in their outbox (`durably`).
     """
 
     def __init__(self, bus: Any, *, timeout: float = 10.0) -> None:
         """Take the bus's handle. The thread starts with the first event; pickled, only the handle travels."""
         self._bus, self._timeout = bus, timeout
-        self._low: deque[Frame] = deque(maxlen=MAX_LOW_RATE)
+        self._low: deque[Entry] = deque()
+        self._other: deque[Frame] = deque(maxlen=MAX_OTHER)
         self._high: deque[Frame] = deque(maxlen=MAX_HIGH_RATE)
         self._cells: dict[str, int] = {}
+        self._outboxed: set[str] = set()
+        self._confirmed: list[str] = []
         self._work = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -59,12 +86,25 @@ class Publisher:
             with self._work:
                 self._cells[event.cell] = max(event.version, self._cells.get(event.cell, -1))
                 self._wake()
-            return
-        if isinstance(event, Changed):
+        elif isinstance(event, Changed):
             payload = event.model_dump_json().encode()
             self.frames([Frame(change_type(event.channel), 1, b"[" + payload + b"]")])
-            return
-        self.frames([event_frame(event)])
+        elif event.type in HIGH_RATE:
+            self.frames([event_frame(event)])
+        else:
+            self._keep(Entry(uuid.uuid4().hex, event.type, event_json(event)))
+
+    def durably(self, key: str, event: bytes, kind: str) -> None:
+        """Publish an event of a store's outbox; `confirmed` tells when it may leave the outbox."""
+        self._keep(Entry(key, kind, event), outboxed=True)
+
+    def confirmed(self) -> list[str]:
+        """Give the outbox keys that the journal has got since this was last asked."""
+        if not self._confirmed:
+            return []
+        with self._work:
+            taken, self._confirmed = self._confirmed, []
+        return taken
 
     def values(self, ids: list[str], values: list[Any], times: list[int]) -> None:
         """Publish value changes as columns."""
@@ -75,10 +115,10 @@ class Publisher:
         self.frames(status_frames(ids, old, new))
 
     def frames(self, frames: Iterable[Frame]) -> None:
-        """Publish frames that are already encoded."""
+        """Publish frames that are already encoded and that nobody journals."""
         with self._work:
             for frame in frames:
-                (self._high if frame.type in HIGH_RATE else self._low).append(frame)
+                (self._high if frame.type in HIGH_RATE else self._other).append(frame)
             self._wake()
 
     def close(self, wait: float = 2.0) -> None:
@@ -89,6 +129,17 @@ class Publisher:
         if self._thread is not None:
             self._thread.join(wait)
 
+    def _keep(self, entry: Entry, *, outboxed: bool = False) -> None:
+        with self._work:
+            if len(self._low) >= MAX_LOW_RATE:
+                lost = self._low.popleft()
+                self._outboxed.discard(lost.key)
+                log.error("the journal is away for too long: an event %s is not sent now", lost.type)
+            if outboxed:
+                self._outboxed.add(entry.key)
+            self._low.append(entry)
+            self._wake()
+
     def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bus-publisher", daemon=True)
@@ -96,34 +147,67 @@ class Publisher:
         self._work.notify()
 
     def _run(self) -> None:
-        pause = 0.0
+        pause, record_again = 0.0, 0.0
         while True:
             with self._work:
-                while not (self._low or self._high or self._cells or self._closed):
+                while not (self._high or self._other or self._cells or self._low or self._closed):
                     self._work.wait()
-                if self._closed and not (self._low or self._high or self._cells):
+                if self._closed and not (self._high or self._other or self._cells or self._low):
                     return
                 if pause:
                     self._work.wait(pause)
-                low, high, cells = list(self._low), list(self._high), dict(self._cells)
-                self._low.clear()
+                only_low = not (self._high or self._other or self._cells)
+                early = record_again - time.monotonic()
+                if early > 0 and only_low and not self._closed:
+                    self._work.wait(early)
+                    continue
+                low = [] if early > 0 else [self._low[at] for at in range(min(len(self._low), MAX_CALL))]
+                frames, cells = [*self._other, *self._high], dict(self._cells)
+                self._other.clear()
                 self._high.clear()
                 self._cells.clear()
-            try:
-                bus = self._bus
-                calls = [bus.set_watch.remote(cell, version) for cell, version in cells.items()]
-                if low or high:
-                    calls.append(bus.publish.remote(low + high))
-                ray.get(calls, timeout=self._timeout)
+            trouble = self._send(frames, cells)
+            if trouble is None:
                 pause = 0.0
-            except Exception as error:
+            else:
                 pause = min(2.0, pause * 2 or 0.2)
-                log.warning("the bus is away, %d events wait: %s", len(low), type(error).__name__)
+                log.warning("the bus is away: %s", trouble)
                 with self._work:
-                    if self._closed:
-                        return
-                    self._low.extendleft(reversed(low))
+                    self._other.extendleft(reversed([each for each in frames if each.type not in HIGH_RATE]))
                     self._cells = cells | self._cells
+            if low and trouble is None:
+                record_again = 0.0 if self._record(low) else time.monotonic() + RECORD_PAUSE
+            with self._work:
+                if self._closed and (trouble is not None or record_again):
+                    return
+
+    def _send(self, frames: list[Frame], cells: dict[str, int]) -> str | None:
+        """Send what nobody journals; give what went wrong."""
+        try:
+            calls = [self._bus.set_watch.remote(cell, version) for cell, version in cells.items()]
+            if frames:
+                calls.append(self._bus.publish.remote(frames))
+            if calls:
+                ray.get(calls, timeout=self._timeout)
+        except Exception as error:
+            return type(error).__name__
+        return None
+
+    def _record(self, entries: list[Entry]) -> bool:
+        """Have events journaled; those that are leave the queue."""
+        try:
+            ray.get(self._bus.record.remote(entries), timeout=self._timeout)
+        except Exception as error:
+            log.warning("%d events are not journaled yet: %s", len(entries), error)
+            return False
+        keys = {entry.key for entry in entries}
+        with self._work:
+            # Some may have been dropped from the front meanwhile.
+            while self._low and self._low[0].key in keys:
+                self._low.popleft()
+            self._confirmed += [entry.key for entry in entries if entry.key in self._outboxed]
+            self._outboxed -= keys
+        return True
 
 
 class Delivery:
@@ -213,3 +297,88 @@ async def follow(
                 poll.exception()  # taken, so that a poll nobody waits for any more isn't reported
             if token:
                 bus.unsubscribe.remote(name, token)
+
+
+class DurableDelivery(NamedTuple):
+    """Journaled events in order; `lost` says how many before them are no longer kept."""
+
+    events: list[AnyEvent]
+    lost: int = 0
+
+
+def journaled_event(entry: Journaled, site: str) -> AnyEvent:
+    """Give an entry of the journal as the event that it was, with its site and its number."""
+    return ANY_EVENT.validate_python(json.loads(entry.event) | {"site": site, "seq": entry.seq})
+
+
+async def follow_durably(
+    bus: Any,
+    name: str,
+    types: Iterable[str] | None = None,
+    *,
+    site: str = "",
+    after: int | None = None,
+    limit: int = 500,
+    wait: float = 10.0,
+) -> AsyncIterator[DurableDelivery]:
+    """Follow a site's journal for ever, from where `name` has acknowledged; a new name begins at `after`.
+
+    A delivery is acknowledged when the caller comes for the next one: whoever dies over its work gets it
+    again, so every event is delivered at least once, whatever else dies in between. Cancel to end. Raises
+    BadInputError for unknown types or a name that can't be.
+    """
+    wanted = None if types is None else sorted(types)
+    pause = 0.2
+    at: int | None = None
+    while True:
+        try:
+            if at is None:
+                begun: Subscription = await _asked(bus.durable_subscribe.remote(name, wanted, after), 20.0)
+                at = begun.acknowledged
+            batch: Batch = await _asked(bus.durable_next.remote(at, wanted, limit, wait), wait + 15)
+            if batch.entries or batch.lost:
+                yield DurableDelivery([journaled_event(entry, site) for entry in batch.entries], batch.lost)
+            if batch.after > at:
+                await _asked(bus.durable_acknowledge.remote(name, batch.after), 20.0)
+                at = batch.after
+            pause = 0.2
+        except UnreachableError as error:
+            log.info("%s can't follow the journal of %s now: %s", name, site or "the site", error)
+        except (BadInputError, NotFoundError):
+            if at is None:
+                raise
+            # The journal came back from a backup that is older than what was acknowledged here.
+            log.warning("%s begins again where the journal of %s says", name, site or "the site")
+            at = None
+        else:
+            continue
+        await asyncio.sleep(pause)
+        pause = min(5.0, pause * 2)
+
+
+async def _asked(reference: Awaitable[Any], timeout: float) -> Any:
+    return await answered("the bus", reference, timeout)
+
+
+async def follow_config(
+    bus: Any, cell: str, read_version: Callable[[], Awaitable[int]], *, wait: float = 10.0
+) -> AsyncIterator[int]:
+    """Give the version of a store's configuration now and whenever it has changed, for ever.
+
+    The watch cell only tells when to look: the version is read from the store, so that nothing is missed
+    while the bus or the store was away. `read_version` may raise what Ray or the store raises; it is asked
+    again. Cancel to end.
+    """
+    known: int | None = None
+    told: int | None = None
+    while True:
+        try:
+            version = await read_version()
+            if version != told:
+                told = version
+                yield version
+            known = await _asked(bus.watch.remote(cell, known, wait), wait + 10)
+        except (OpenCrateError, RayError, TimeoutError) as error:
+            known = None
+            log.info("the configuration of %s can't be followed now: %s", cell, error)
+            await asyncio.sleep(0.3)

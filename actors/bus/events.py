@@ -239,3 +239,8 @@ class Changed(BaseModel):
 def change_type(channel: str) -> str:
     """Give the frame type under which a change channel is subscribed to."""
     return f"change:{channel}"
+
+
+def event_json(event: Event) -> bytes:
+    """Give an event as JSON without what the bus adds to it."""
+    return event.model_dump_json(exclude={"site", "seq"}).encode()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from pydantic import TypeAdapter
 
-from actors.bus.events import ANY_EVENT, AnyEvent, Event, StatusChanged, ValueChanged
+from actors.bus.events import ANY_EVENT, AnyEvent, Event, StatusChanged, ValueChanged, event_json
 
 FRAME_EVENTS = 1000
 """Most events in one frame; longer batches are cut, so that no frame exceeds a subscriber's deque."""
@@ -62,7 +62,7 @@ def event_frame(event: Event) -> Frame:
         return value_frames([event.node_id], [event.value], [event.timestamp])[0]
     if isinstance(event, StatusChanged):
         return status_frames([event.node_id], [event.old_status], [event.new_status])[0]
-    return Frame(event.type, 1, b"[" + event.model_dump_json(exclude={"site", "seq"}).encode() + b"]")
+    return Frame(event.type, 1, b"[" + event_json(event) + b"]")
 
 
 def columns(frame: NumberedFrame) -> tuple[list[str], list[Any], list[Any]]:

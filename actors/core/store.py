@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 import apsw
 import ray
 
+from actors.bus.events import Changed, Event, WatchMoved, event_json
 from actors.core import sqlite
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import BadInputError, StorageError
@@ -23,29 +25,61 @@ class Publishes(Protocol):
         """Publish an event."""
 
 
+class PublishesDurably(Publishes, Protocol):
+    """Also takes events that must not be lost, and tells which have reached the journal."""
+
+    def durably(self, key: str, event: bytes, kind: str) -> None:
+        """Publish an event (JSON) of a type; the same key twice is the same event."""
+
+    def confirmed(self) -> list[str]:
+        """Give the keys that have reached the journal since this was last asked."""
+
+
 def nobody(event: Any, /) -> None:
     """Publish to nobody: for stores that nobody follows."""
+
+
+OWN_TABLES = """
+    CREATE TABLE IF NOT EXISTS config_version (version INTEGER NOT NULL) STRICT;
+    INSERT INTO config_version SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM config_version);
+    CREATE TABLE IF NOT EXISTS event_outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        key TEXT NOT NULL UNIQUE,
+        type TEXT NOT NULL,
+        event TEXT NOT NULL
+    ) STRICT;
+"""
+"""What the base keeps in every file: the configuration's version, and events that the journal hasn't yet."""
 
 
 class Store:
     """Own `<name>.db` in `folder`: lock, check, migrate; one writer; publish after commit.
 
     Faults: a crash loses nothing that a method has returned (durability `FULL`) or at most what the operating
-    system had not written at a power cut (`NORMAL`); an event that a crash cut off is not sent again, so
-    followers read the store when they start. A damaged file is set aside, the newest backup takes its place,
-    and the store reports itself degraded. A full disk raises StorageError and changes nothing.
+    system had not written at a power cut (`NORMAL`). Events are written to an outbox in the transaction of
+    their change and sent until the journal has them, also after a crash: then one may arrive twice. A damaged
+    file is set aside, the newest backup takes its place, and the store reports itself degraded. A full disk
+    raises StorageError and changes nothing.
+
+    A store that is `watched` has a configuration that others follow: `config_moved` gives it a new version
+    and moves the watch cell of the store's name. Versions come from the clock and only rise, so that a file that
+    came back from a backup never shows followers a version that they have seen with other content.
     """
 
     name: ClassVar[str]
     migrations: ClassVar[Sequence[str]]
     durability: ClassVar[Durability] = Durability.FULL
+    watched: ClassVar[bool] = False
 
     def __init__(self, folder: Path | str, publish: Publishes = nobody, clock: Clock = now_ms) -> None:
         """Open the file. Raises AlreadyOwnedError, NewerFileError and StorageError."""
         self.path = Path(folder) / f"{self.name}.db"
         self.clock = clock
         self._send = publish
-        self._pending: list[Any] = []
+        self._durable: PublishesDurably | None = publish if hasattr(publish, "durably") else None  # type: ignore[assignment]
+        self._pending: list[tuple[str | None, Any]] = []
+        self._confirmed: list[str] = []
+        """Keys that the journal has and whose deletion isn't committed yet."""
         self._depth = 0
         self._wrong: list[str] = []
         self._lock = sqlite.lock(self.path, self.name)
@@ -54,6 +88,8 @@ class Store:
                 self._check()
                 self.db = sqlite.connect(self.path, self.durability)
                 sqlite.migrate(self.db, self.path, self.name, self.migrations)
+                self.db.execute(OWN_TABLES).fetchall()
+            self._begin()
             self.opened()
         except BaseException:
             self._lock.close()
@@ -61,6 +97,16 @@ class Store:
 
     def opened(self) -> None:
         """Do what a store does once its file is ready, such as filling a cache."""
+
+    def _begin(self) -> None:
+        """Send what a crash cut off, and show followers the version of this start."""
+        if self._durable is not None:
+            for row in self.all("SELECT key, type, event FROM event_outbox ORDER BY id"):
+                self._durable.durably(row["key"], row["event"].encode(), row["type"])
+        if self.watched:
+            if self._wrong:
+                self.config_moved()
+            self._send(WatchMoved(cell=self.name, version=self.version()))
 
     def _check(self) -> None:
         wrong = sqlite.damage(self.path)
@@ -114,6 +160,7 @@ class Store:
         self._depth = 1
         try:
             yield self
+            self._sweep()
             with sqlite.plain_errors(self.name):
                 self.db.execute("COMMIT")
         except BaseException:
@@ -124,16 +171,48 @@ class Store:
             raise
         finally:
             self._depth = 0
+        self._confirmed.clear()
         waiting, self._pending = self._pending, []
-        for event in waiting:
-            self._send(event)
+        for key, event in waiting:
+            if key is not None and self._durable is not None:
+                self._durable.durably(key, event_json(event), event.type)
+            else:
+                self._send(event)
 
-    def publish(self, event: Any) -> None:
-        """Send an event now, or after the commit when inside a transaction."""
-        if self._depth:
-            self._pending.append(event)
-        else:
-            self._send(event)
+    def publish(self, event: Event | WatchMoved | Changed) -> None:
+        """Send an event after the commit; inside a transaction only, so that change and event go together."""
+        if not self._depth:
+            raise RuntimeError(f"{self.name}: {event!r} was published outside a transaction")
+        key: str | None = None
+        if self._durable is not None and isinstance(event, Event):
+            key = uuid.uuid4().hex
+            self.db.execute(
+                "INSERT INTO event_outbox (key, type, event) VALUES (?, ?, ?)",
+                (key, event.type, event_json(event).decode()),
+            )
+        self._pending.append((key, event))
+
+    def _sweep(self) -> None:
+        """Forget the events that the journal has."""
+        if self._durable is not None:
+            self._confirmed += self._durable.confirmed()
+        if self._confirmed:
+            self.many("DELETE FROM event_outbox WHERE key = ?", [(key,) for key in self._confirmed])
+
+    def version(self) -> int:
+        """Give the version of the configuration."""
+        row = self.one("SELECT version FROM config_version")
+        return int(row["version"]) if row else 0
+
+    def config_moved(self) -> int:
+        """Give the configuration a new version and move the watch cell after the commit."""
+        with self.transaction():
+            row = self.one(
+                "UPDATE config_version SET version = max(version + 1, ?) RETURNING version", self.clock()
+            )
+            version = int(row["version"]) if row else 0
+            self.publish(WatchMoved(cell=self.name, version=version))
+        return version
 
     # What every store can be asked
 
@@ -143,10 +222,17 @@ class Store:
         reasons = list(self._wrong)
         try:
             self.all("SELECT 1")
+            with self.transaction():
+                pass  # commits nothing but forgets which events the journal has
         except StorageError as error:
             return Health(name=self.name, state=HealthState.DOWN, reasons=[str(error)], pid=os.getpid())
         state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
         return Health(name=self.name, state=state, reasons=reasons, pid=os.getpid())
+
+    @ray.method
+    def config_version(self) -> int:
+        """Give the version of the configuration; it rises with each change."""
+        return self.version()
 
     @ray.method
     def backup(self) -> str:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.alarm.models import Alarm, AlarmConfig, AlarmState, AlarmSummary, NewAlarmConfig, Severity
 from actors.core.clock import Timestamp, now_ms
-from actors.core.errors import BadInputError, NotFoundError
+from actors.core.errors import BadInputError
 from api.deps import (
     Acknowledger,
     Actors,
@@ -22,6 +22,7 @@ from api.deps import (
     SiteActors,
     SiteId,
     over_sites,
+    site_with,
 )
 
 router = APIRouter(prefix="/api/alarms", tags=["alarms"])
@@ -64,22 +65,7 @@ class Shelf(Note):
 
 async def _site(campus: Campus, alarm_id: int, site: str | None) -> SiteActors:
     """Find an alarm's site; without `site` it must be there once."""
-    if site is not None or len(campus.sites) == 1:
-        return campus.chosen(site)[0]
-    found = []
-    for each in campus.sites.values():
-        try:
-            await each.call("alarms", "get", alarm_id)
-        except NotFoundError:
-            continue
-        found.append(each)
-    if len(found) > 1:
-        raise BadInputError(
-            "site", None, f"one of {', '.join(each.id for each in found)}: ids count per site"
-        )
-    if not found:
-        raise NotFoundError("alarm", alarm_id)
-    return found[0]
+    return await site_with(campus, "alarms", "get", alarm_id, site)
 
 
 def _here(site: SiteActors, alarm: Alarm) -> Alarm:
@@ -235,15 +221,7 @@ async def delete_config(config_id: Id, user: AlarmEditor, campus: Actors, site: 
 
 
 async def _config_site(campus: Campus, config_id: int, site: str | None) -> SiteActors:
-    if site is not None or len(campus.sites) == 1:
-        return campus.chosen(site)[0]
-    for each in campus.sites.values():
-        try:
-            await each.call("alarms", "config", config_id)
-        except NotFoundError:
-            continue
-        return each
-    raise NotFoundError("alarm configuration", config_id)
+    return await site_with(campus, "alarms", "config", config_id, site)
 
 
 @router.get("/{alarm_id}")

@@ -102,7 +102,7 @@ def test_a_reopened_store_gives_the_same_and_moves_its_watch_cell(world: World) 
     world.take_events()
     world.reopen()
     assert everything() == before
-    assert world.take_events() == [WatchMoved(cell="alarms", version=1)]
+    assert world.take_events() == [WatchMoved(cell="alarms", version=START)]
 
 
 def test_a_file_that_is_open_is_not_opened_again(world: World) -> None:
@@ -140,8 +140,8 @@ def test_only_enabled_configurations_are_in_force_and_each_change_is_a_new_versi
     world.store.delete_config(first)
     version, configs = world.store.in_force()
     assert [each.id for each in configs] == [second]
-    assert version == world.store.config_version() == 4
-    assert world.events == [WatchMoved(cell="alarms", version=n) for n in range(1, 5)]
+    assert version == world.store.config_version() == START + 3
+    assert world.events == [WatchMoved(cell="alarms", version=START + n) for n in range(4)]
 
 
 def test_a_configuration_that_is_not_there_is_not_found(world: World) -> None:
@@ -236,7 +236,7 @@ def test_raising_clearing_and_acknowledging_twice_changes_nothing_the_second_tim
     assert world.store.acknowledge(alarm.id, "bob") == closed
     assert world.steps(alarm.id) == ["raised", "acknowledged", "cleared"]
     assert world.events == [
-        WatchMoved(cell="alarms", version=1),
+        WatchMoved(cell="alarms", version=START),
         AlarmRaised(alarm_id=alarm.id, node_id=P, severity="high", message="too warm"),
         AlarmAcknowledged(alarm_id=alarm.id, user="ana"),
         AlarmCleared(alarm_id=alarm.id, node_id=P),
@@ -336,14 +336,14 @@ def test_whoever_hears_of_a_change_finds_it_committed(tmp_path: Path) -> None:
         seen.append((type(event).__name__, reader.execute(query).fetchone()[0]))
         reader.close()
 
-    store = AlarmStore(tmp_path, look)
+    store = AlarmStore(tmp_path, look, lambda: START)
     config = store.create_config(limit())
     alarm = store.raise_alarm(P, Severity.HIGH, "m", 31.0, config.id)
     store.acknowledge(alarm.id, "ana")
     store.clear(alarm.id)
     assert seen == [
         ("WatchMoved", 0),
-        ("WatchMoved", 1),
+        ("WatchMoved", START),
         ("AlarmRaised", "active"),
         ("AlarmAcknowledged", "acknowledged"),
         ("AlarmCleared", "closed"),
@@ -573,7 +573,7 @@ class Model(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.world.reopen()
-        assert self.world.events.pop() == WatchMoved(cell="alarms", version=3)
+        assert self.world.events.pop() == WatchMoved(cell="alarms", version=START + 2)
 
     @invariant()
     def agrees(self) -> None:

@@ -21,6 +21,7 @@ from actors.point.store import PointStore
 from actors.user.store import UserStore
 from api.app import create_app
 from api.deps import Campus, SiteActors
+from api.stores import CAMPUS_STORES, SITE_STORES
 from tests.support import InProcess
 
 PASSWORD = "correct horse battery"
@@ -99,6 +100,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         alarms=InProcess(alarms),
         overrides=InProcess(overrides),
         commands=InProcess(engine),
+        stores={name: InProcess(plain(tmp_path)) for name, plain in SITE_STORES.items()},
     )
     campus = Campus(
         name="Test",
@@ -107,8 +109,10 @@ def served(tmp_path: Path) -> Iterator[Served]:
         users=InProcess(users),
         audit=InProcess(audit),
         bus=InProcess(EventBus("campus")),
+        stores={name: InProcess(plain(tmp_path / "campus")) for name, plain in CAMPUS_STORES.items()},
     )
     with TestClient(create_app(campus), client=("127.0.0.1", 0), raise_server_exceptions=False) as client:
         yield Served(campus, client, points, history, alarms)
-    for store in (nodes, history, alarms, overrides, users, audit):
+    others = [each.target for each in (*site.stores.values(), *campus.stores.values())]
+    for store in (nodes, history, alarms, overrides, users, audit, *others):
         store.close()

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import apsw
 import pytest
 
+from actors.bus.events import EntityCreated
 from actors.core import sqlite
 from actors.core.errors import AlreadyOwnedError, BadInputError, NewerFileError, StorageError
 from actors.core.health import HealthState
@@ -20,9 +21,10 @@ class Things(Store):
     migrations: ClassVar[tuple[str, ...]] = (FIRST, SECOND)
 
     def add(self, name: str) -> int:
-        row = self.one("INSERT INTO thing (name) VALUES (?) RETURNING id", name)
-        assert row is not None
-        self.publish(name)
+        with self.transaction():
+            row = self.one("INSERT INTO thing (name) VALUES (?) RETURNING id", name)
+            assert row is not None
+            self.publish(EntityCreated(entity_id=name, entity_type="thing"))
         return int(row["id"])
 
 
@@ -149,7 +151,7 @@ def test_events_wait_for_the_commit_and_vanish_with_a_rollback(tmp_path: Path) -
         with store.transaction():
             store.add("coil")
         assert sent == []
-    assert sent == ["fan", "coil"]
+    assert [each.entity_id for each in sent] == ["fan", "coil"]
 
     def add_two() -> None:
         with store.transaction():
@@ -158,7 +160,7 @@ def test_events_wait_for_the_commit_and_vanish_with_a_rollback(tmp_path: Path) -
 
     with pytest.raises(apsw.ConstraintError):
         add_two()
-    assert sent == ["fan", "coil"]
+    assert [each.entity_id for each in sent] == ["fan", "coil"]
     assert names(store) == ["fan", "coil"]
 
 
@@ -200,3 +202,88 @@ def test_pages_are_whole_and_in_order(tmp_path: Path) -> None:
 def test_a_bad_cursor_or_limit_is_named(cursor: str | None, limit: int) -> None:
     with pytest.raises(BadInputError):
         page(cursor, limit, lambda after, n: [])
+
+
+class Courier:
+    """A publisher whose journal confirms what the test says."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.got: list[str] = []
+        self.plain: list[Any] = []
+
+    def __call__(self, event: Any, /) -> None:
+        self.plain.append(event)
+
+    def durably(self, key: str, event: bytes, kind: str) -> None:
+        self.sent.append(key)
+
+    def confirmed(self) -> list[str]:
+        taken, self.got = self.got, []
+        return taken
+
+
+def outbox(store: Store) -> list[str]:
+    return [row["key"] for row in store.all("SELECT key FROM event_outbox ORDER BY id")]
+
+
+def test_events_stay_in_the_outbox_until_the_journal_has_them(tmp_path: Path) -> None:
+    courier = Courier()
+    store = Things(tmp_path, courier)
+    store.add("fan")
+    store.add("coil")
+    assert outbox(store) == courier.sent
+    assert len(courier.sent) == 2
+    courier.got = courier.sent[:1]
+    store.health()
+    assert outbox(store) == courier.sent[1:]
+    store.close()
+    again = Courier()
+    store = Things(tmp_path, again)
+    assert again.sent == courier.sent[1:], "what a crash cut off is sent again under the same key"
+    store.close()
+
+
+def test_a_confirmation_that_a_rollback_met_is_not_forgotten(tmp_path: Path) -> None:
+    courier = Courier()
+    store = Things(tmp_path, courier)
+    store.add("fan")
+    courier.got = list(courier.sent)
+    with pytest.raises(apsw.ConstraintError):
+        store.add("fan")
+    assert outbox(store) == courier.sent
+    store.add("coil")
+    assert outbox(store) == courier.sent[1:]
+    store.close()
+
+
+def test_an_event_outside_a_transaction_is_a_fault_of_the_program(tmp_path: Path) -> None:
+    store = Things(tmp_path)
+    with pytest.raises(RuntimeError, match="outside a transaction"):
+        store.publish(EntityCreated(entity_id="x", entity_type="thing"))
+    store.close()
+
+
+class Watched(Things):
+    name: ClassVar[str] = "watched"
+    watched: ClassVar[bool] = True
+
+
+def test_versions_rise_and_a_file_from_a_backup_never_repeats_one(tmp_path: Path) -> None:
+    now = [1000]
+    seen: list[Any] = []
+    store = Watched(tmp_path, seen.append, lambda: now[0])
+    store.backup()
+    versions = [store.config_moved() for _ in range(3)]
+    assert versions == [1000, 1001, 1002]
+    now[0] = 500
+    assert store.config_moved() == 1003, "also when the clock goes back"
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    data[100:3000] = b"\xa5" * 2900
+    store.path.write_bytes(data)
+    now[0] = 9000
+    again = Watched(tmp_path, seen.append, lambda: now[0])
+    assert again.config_version() == 9000
+    assert [each.version for each in seen][-1] == 9000
+    again.close()
