@@ -62,8 +62,8 @@ class Store:
     raises StorageError and changes nothing.
 
     A store that is `watched` has a configuration that others follow: `config_moved` gives it a new version
-    and moves the watch cell of the store's name. Versions come from the clock and only rise, so that a file that
-    came back from a backup never shows followers a version that they have seen with other content.
+    and moves the watch cell of the store's name. Versions come from the clock and only rise, so that a file
+    that came back from a backup never shows followers a version that they have seen with other content.
     """
 
     name: ClassVar[str]
