@@ -9,7 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from api import errors
 from api.deps import Campus
 from api.middleware import Guard, Limits
-from api.routers import alarms, auth, history, nodes, people, points, system
+from api.routers import alarms, auth, events, history, nodes, people, points, system
 from api.ws import Hub
 from api.ws import router as ws_router
 
@@ -20,6 +20,7 @@ ROUTERS = (
     nodes.router,
     history.router,
     alarms.router,
+    events.router,
     people.overrides,
     people.users,
     people.audit,

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from actors.alarm.store import AlarmStore
 from actors.audit.store import AuditStore
 from actors.bus.bus import EventBus
+from actors.bus.journal import JournalStore
 from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.node.store import NodeStore
@@ -90,17 +91,19 @@ def served(tmp_path: Path) -> Iterator[Served]:
     history.append(frame.encode())
     users, audit = UserStore(tmp_path / "campus"), AuditStore(tmp_path / "campus")
     engine = CommandEngine("north", InProcess(nodes), InProcess(points), InProcess(overrides), {})
+    journal = InProcess(JournalStore(tmp_path))
     site = SiteActors(
         id="north",
         name="North",
-        bus=InProcess(EventBus("north")),
+        bus=InProcess(EventBus("north", journal=journal)),
         points=InProcess(points),
         nodes=InProcess(nodes),
         history=InProcess(history),
         alarms=InProcess(alarms),
         overrides=InProcess(overrides),
         commands=InProcess(engine),
-        stores={name: InProcess(plain(tmp_path)) for name, plain in SITE_STORES.items()},
+        stores={name: InProcess(plain(tmp_path)) for name, plain in SITE_STORES.items()}
+        | {"journal": journal},
     )
     campus = Campus(
         name="Test",
