@@ -74,6 +74,9 @@ def create(
     one call at a time; classes with async methods run on an event loop.
     """
     full_name = actor_name(name, site)
+    clash = {each for each in vars(Started) if not each.startswith("__") and hasattr(plain, each)}
+    if clash:
+        raise TypeError(f"{plain.__name__} has {', '.join(clash)} too, which the actor's start would hide")
     actor_class = type(
         plain.__name__, (Started, plain), {"__doc__": plain.__doc__, "__module__": plain.__module__}
     )

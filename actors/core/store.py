@@ -89,7 +89,7 @@ class Store:
                 self.db = sqlite.connect(self.path, self.durability)
                 sqlite.migrate(self.db, self.path, self.name, self.migrations)
                 self.db.execute(OWN_TABLES).fetchall()
-            self._begin()
+            self._resume()
             self.opened()
         except BaseException:
             self._lock.close()
@@ -98,7 +98,7 @@ class Store:
     def opened(self) -> None:
         """Do what a store does once its file is ready, such as filling a cache."""
 
-    def _begin(self) -> None:
+    def _resume(self) -> None:
         """Send what a crash cut off, and show followers the version of this start."""
         if self._durable is not None:
             for row in self.all("SELECT key, type, event FROM event_outbox ORDER BY id"):

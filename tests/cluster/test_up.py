@@ -142,6 +142,39 @@ def test_every_actor_comes_back_after_kill_9_and_health_tells(system: System) ->
     until(lambda: len(fresh(system)) >= 150, 90, "all points are fresh again")
 
 
+def test_every_acknowledged_change_is_in_the_journal_once_whoever_is_killed(system: System) -> None:
+    system.post("/api/events/subscriptions", {"name": "test"})
+    begun = system.get("/api/events/subscriptions")["items"][-1]["acknowledged"]
+    made: list[str] = []
+    for round_, name in enumerate(("bus@north", "nodes@north", "journal@north")):
+        pid = int(system.components()[name]["pid"])
+        for number in range(12):
+            if number == 4:
+                os.kill(pid, signal.SIGKILL)
+            node = {
+                "id": f"kept-{round_}-{number}",
+                "node_type": "Space",
+                "dis": "Kept",
+                "parent_id": "north",
+            }
+            answer = system.http.post("/api/nodes", json=node)
+            assert answer.status_code in {201, 503}, answer.text
+            if answer.status_code == 201:
+                made.append(node["id"])
+        until(lambda name=name, pid=pid: system.components()[name]["pid"] != pid, 10, f"{name} is back")
+    assert len(made) >= 20
+
+    def journaled() -> list[dict[str, object]]:
+        answer = system.get("/api/events/after/" + str(begun), types=["entity_created"], limit=1000)
+        return [each for each in answer["events"] if str(each["entity_id"]).startswith("kept-")]
+
+    until(lambda: {each["entity_id"] for each in journaled()} >= set(made), 20, "all are journaled")
+    found = [each["entity_id"] for each in journaled()]
+    assert len(found) == len(set(found)), "each once"
+    every = system.get(f"/api/events/after/{begun}", limit=1000)["events"]
+    assert [each["seq"] for each in every] == list(range(begun + 1, begun + 1 + len(every))), "no holes"
+
+
 def test_a_viewer_can_write_nothing(system: System) -> None:
     system.post("/api/users", {"username": "vic", "password": "only looking on", "role": "viewer"})
     answer = system.http.post("/api/auth/login", json={"username": "vic", "password": "only looking on"})
