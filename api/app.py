@@ -9,7 +9,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from api import errors
 from api.deps import Campus
 from api.middleware import Guard, Limits
-from api.routers import alarms, auth, events, history, nodes, people, points, system
+from api.routers import (
+    alarms,
+    auth,
+    commissioning,
+    events,
+    history,
+    nodes,
+    people,
+    points,
+    reports,
+    system,
+)
 from api.ws import Hub
 from api.ws import router as ws_router
 
@@ -24,6 +35,8 @@ ROUTERS = (
     people.overrides,
     people.users,
     people.audit,
+    commissioning.router,
+    reports.router,
     system.router,
     ws_router,
 )

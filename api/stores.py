@@ -2,10 +2,16 @@
 
 from typing import Final
 
+from actors.commissioning.store import CommissioningStore
 from actors.core.store import Store
+from actors.report.store import ReportStore
 
-SITE_STORES: Final[dict[str, type[Store]]] = {}
+SITE_STORES: Final[dict[str, type[Store]]] = {
+    "commissioning": CommissioningStore,
+}
 """One each per site, on that site's host."""
 
-CAMPUS_STORES: Final[dict[str, type[Store]]] = {}
+CAMPUS_STORES: Final[dict[str, type[Store]]] = {
+    "reports": ReportStore,
+}
 """One each, on the head host."""
