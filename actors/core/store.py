@@ -13,7 +13,7 @@ import ray
 from actors.bus.events import Changed, Event, WatchMoved, event_json
 from actors.core import sqlite
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, StorageError
+from actors.core.errors import BadInputError, ConflictError, StorageError
 from actors.core.health import Health, HealthState
 from actors.core.sqlite import Bindings, Durability, Row
 
@@ -249,6 +249,20 @@ class Store:
             self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self.db.close()
         self._lock.close()
+
+
+@contextlib.contextmanager
+def unique(kind: str, key: object) -> Iterator[None]:
+    """Say in plain words that a name is taken: turns SQLite's unique constraint into ConflictError."""
+    try:
+        yield
+    except apsw.ConstraintError as error:
+        if getattr(error, "extendedresult", None) not in {
+            apsw.SQLITE_CONSTRAINT_UNIQUE,
+            apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
+        }:
+            raise
+        raise ConflictError(kind, key, f"there is a {kind} of this name already") from error
 
 
 def page(
