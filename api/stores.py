@@ -4,9 +4,11 @@ from typing import Final
 
 from actors.commissioning.store import CommissioningStore
 from actors.core.store import Store
+from actors.discovery.store import DiscoveryStore
 from actors.report.store import ReportStore
 
 SITE_STORES: Final[dict[str, type[Store]]] = {
+    "discovery": DiscoveryStore,
     "commissioning": CommissioningStore,
 }
 """One each per site, on that site's host."""

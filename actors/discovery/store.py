@@ -1,0 +1,438 @@
+"""The store of what scans have found."""
+
+import json
+from collections.abc import Sequence
+from typing import ClassVar
+
+import apsw
+import ray
+
+from actors.bus.events import DeviceAccepted, DeviceDiscovered, DiscoveryScanComplete
+from actors.core.errors import BadInputError, ConflictError, NotFoundError
+from actors.core.sqlite import Durability, Row
+from actors.core.store import Store, page
+from actors.discovery.logic import refusal
+from actors.discovery.models import (
+    DeviceState,
+    DiscoveredDevice,
+    DiscoveredPoint,
+    DiscoverySummary,
+    FoundDevice,
+    FoundPoint,
+    Scan,
+    ScanState,
+)
+from actors.discovery.schema import MIGRATIONS
+
+KEEP_SCANS = 100
+"""Scans kept of each protocol."""
+
+DEVICE = (
+    "SELECT device.*, (SELECT count(*) FROM discovered_point WHERE device_id = device.id) AS point_count,"
+    " EXISTS (SELECT 1 FROM discovered_device AS other WHERE other.network_id = device.network_id"
+    " AND other.protocol = device.protocol AND other.device_key = device.device_key"
+    " AND other.id <> device.id) AS conflict FROM discovered_device AS device"
+)
+
+
+class DiscoveryStore(Store):
+    """Keep devices and points that scans have found, what was decided about them, and the scans.
+
+    A device is its network, protocol, key and address: two that answer with one instance number are kept
+    apart and both reported as in conflict. Finding a device again changes what it says of itself and never
+    what was decided about it.
+    """
+
+    name: ClassVar[str] = "discovery"
+    migrations: ClassVar[Sequence[str]] = MIGRATIONS
+    durability: ClassVar[Durability] = Durability.FULL
+
+    # Devices
+
+    @ray.method
+    def found(self, device: FoundDevice) -> DiscoveredDevice:
+        """Note a device that has answered, with its points where they were read; all or nothing.
+
+        The first time it is an event. Points that it no longer has are forgotten.
+        """
+        now = self.clock()
+        with self.transaction():
+            key = (device.network_id, device.protocol, device.device_key, device.address)
+            before = self.one(
+                "SELECT id FROM discovered_device"
+                " WHERE network_id = ? AND protocol = ? AND device_key = ? AND address = ?",
+                *key,
+            )
+            row = self.one(
+                "INSERT INTO discovered_device (network_id, protocol, device_key, address, name, vendor,"
+                " model, firmware, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)"
+                " ON CONFLICT (network_id, protocol, device_key, address) DO UPDATE SET"
+                " name = coalesce(nullif(excluded.name, ''), name),"
+                " vendor = coalesce(nullif(excluded.vendor, ''), vendor),"
+                " model = coalesce(nullif(excluded.model, ''), model),"
+                " firmware = coalesce(nullif(excluded.firmware, ''), firmware),"
+                " last_seen = max(last_seen, excluded.last_seen) RETURNING id",
+                *key,
+                device.name,
+                device.vendor,
+                device.model,
+                device.firmware,
+                now,
+            )
+            device_id = int(row["id"]) if row else 0
+            if device.points is not None:
+                self._put_points(device_id, device.points)
+            if before is None:
+                self.publish(
+                    DeviceDiscovered(
+                        device_key=device.device_key, protocol=device.protocol, network_id=device.network_id
+                    )
+                )
+        return self._get(device_id)
+
+    def _put_points(self, device_id: int, points: list[FoundPoint]) -> None:
+        keys = [point.point_key for point in points]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise BadInputError("points", twice, "each point once")
+        self.run(
+            "DELETE FROM discovered_point WHERE device_id = ?"
+            " AND point_key NOT IN (SELECT value FROM json_each(?))",
+            device_id,
+            json.dumps(keys),
+        )
+        self.many(
+            "INSERT INTO discovered_point"
+            " (device_id, point_key, name, description, kind, units, value, writable)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id, point_key) DO UPDATE SET"
+            " name = excluded.name, description = excluded.description, kind = excluded.kind,"
+            " units = excluded.units, value = excluded.value, writable = excluded.writable",
+            [
+                (
+                    device_id,
+                    point.point_key,
+                    point.name,
+                    point.description,
+                    point.kind,
+                    point.units,
+                    json.dumps(point.value),
+                    int(point.writable),
+                )
+                for point in points
+            ],
+        )
+        self.run("UPDATE discovered_device SET object_list_stale = 0 WHERE id = ?", device_id)
+
+    @ray.method
+    def mark_stale(self, network_id: str, device_key: str) -> int:
+        """Note that devices of this key have other objects than those known; give how many there are."""
+        with self.transaction():
+            return self.run(
+                "UPDATE discovered_device SET object_list_stale = 1 WHERE network_id = ? AND device_key = ?",
+                network_id,
+                device_key,
+            )
+
+    @ray.method
+    def accept(self, device_id: int, node_ids: Sequence[str], by: str) -> DiscoveredDevice:
+        """Note that a device has become these nodes.
+
+        Raises NotFoundError, and ConflictError where that can't be: it is accepted or ignored already, or
+        another device with its key is accepted.
+        """
+        with self.transaction():
+            device = self._decide(device_id, DeviceState.ACCEPTED, by)
+            other = self.one(
+                "SELECT address FROM discovered_device WHERE network_id = ? AND protocol = ?"
+                " AND device_key = ? AND state = 'accepted' AND id <> ?",
+                device.network_id,
+                device.protocol,
+                device.device_key,
+                device_id,
+            )
+            if other is not None:
+                reason = f"the device at {other['address']} is accepted under the key {device.device_key}"
+                raise ConflictError("device", device_id, reason)
+            self.run(
+                "UPDATE discovered_device SET created_node_ids = ? WHERE id = ?",
+                json.dumps(list(node_ids)),
+                device_id,
+            )
+            self.publish(DeviceAccepted(device_key=device.device_key, created_node_ids=list(node_ids)))
+        return self._get(device_id)
+
+    @ray.method
+    def ignore(self, device_id: int, by: str) -> DiscoveredDevice:
+        """Put a device aside. Raises NotFoundError, and ConflictError for one that is accepted."""
+        with self.transaction():
+            self._decide(device_id, DeviceState.IGNORED, by)
+        return self._get(device_id)
+
+    @ray.method
+    def restore(self, device_id: int, by: str) -> DiscoveredDevice:
+        """Make a device that was ignored one to decide about again.
+
+        Raises NotFoundError, and ConflictError for one that isn't ignored.
+        """
+        with self.transaction():
+            self._decide(device_id, DeviceState.DISCOVERED, by)
+        return self._get(device_id)
+
+    @ray.method
+    def release(self, device_id: int, still_there: Sequence[str], by: str) -> DiscoveredDevice:
+        """Make an accepted device one to decide about again; `still_there` are those of its nodes that exist.
+
+        Raises NotFoundError, and ConflictError while nodes are there.
+        """
+        with self.transaction():
+            self._decide(device_id, DeviceState.DISCOVERED, by, has_nodes=bool(still_there))
+            self.run("UPDATE discovered_device SET created_node_ids = '[]' WHERE id = ?", device_id)
+        return self._get(device_id)
+
+    def _decide(
+        self, device_id: int, state: DeviceState, by: str, *, has_nodes: bool | None = None
+    ) -> DiscoveredDevice:
+        device = self._get(device_id)
+        there = bool(device.created_node_ids) if has_nodes is None else has_nodes
+        why = refusal(device.state, state, has_nodes=there)
+        if why is not None:
+            raise ConflictError("device", device_id, why)
+        self.run(
+            "UPDATE discovered_device SET state = ?, changed_by = ?, changed_at = ? WHERE id = ?",
+            state.value,
+            by,
+            self.clock(),
+            device_id,
+        )
+        return device
+
+    @ray.method
+    def forget(self, device_id: int) -> DiscoveredDevice:
+        """Forget a device that isn't accepted, with its points. Raises NotFoundError and ConflictError."""
+        with self.transaction():
+            device = self._get(device_id)
+            if device.state is DeviceState.ACCEPTED:
+                raise ConflictError("device", device_id, "it is accepted; its nodes are in the model")
+            self.run("DELETE FROM discovered_device WHERE id = ?", device_id)
+        return device
+
+    @ray.method
+    def get(self, device_id: int) -> DiscoveredDevice:
+        """Give one device. Raises NotFoundError."""
+        return self._get(device_id)
+
+    @ray.method
+    def find(
+        self,
+        state: DeviceState | None = None,
+        protocol: str | None = None,
+        network_id: str | None = None,
+        text: str | None = None,
+        conflict: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[DiscoveredDevice], str | None]:
+        """Give devices in the order in which they were found; `text` looks at key, name, vendor and model.
+
+        Raises BadInputError.
+        """
+        rows, after = page(
+            cursor,
+            limit,
+            lambda last, n: self.all(
+                f"SELECT * FROM ({DEVICE}) WHERE id > ?1 AND (?2 IS NULL OR state = ?2)"  # noqa: S608 - a constant
+                " AND (?3 IS NULL OR protocol = ?3) AND (?4 IS NULL OR network_id = ?4)"
+                " AND (?5 IS NULL OR instr(lower(device_key || ' ' || name || ' ' || vendor || ' ' || model),"
+                " lower(?5))) AND (?6 IS NULL OR conflict = ?6) ORDER BY id LIMIT ?7",
+                last,
+                state,
+                protocol,
+                network_id,
+                text,
+                None if conflict is None else int(conflict),
+                n,
+            ),
+        )
+        return [_device(row) for row in rows], after
+
+    @ray.method
+    def points(
+        self, device_id: int, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[DiscoveredPoint], str | None]:
+        """Give the points of a device. Raises NotFoundError and BadInputError."""
+        self._get(device_id)
+        rows, after = page(
+            cursor,
+            limit,
+            lambda last, n: self.all(
+                "SELECT * FROM discovered_point WHERE device_id = ? AND id > ? ORDER BY id LIMIT ?",
+                device_id,
+                last,
+                n,
+            ),
+        )
+        return [
+            DiscoveredPoint.model_validate(
+                row | {"value": json.loads(row["value"] or "null"), "writable": bool(row["writable"])}
+            )
+            for row in rows
+        ], after
+
+    # Scans
+
+    @ray.method
+    def begin_scan(self, protocol: str, networks: Sequence[str], by: str) -> Scan:
+        """Note that a scan has begun. Raises ConflictError while one of this protocol runs."""
+        with self.transaction():
+            try:
+                row = self.one(
+                    "INSERT INTO discovery_scan (protocol, networks, state, requested_by, started_at)"
+                    " VALUES (?, ?, 'running', ?, ?) RETURNING *",
+                    protocol,
+                    json.dumps(list(networks)),
+                    by,
+                    self.clock(),
+                )
+            except apsw.ConstraintError:
+                raise ConflictError("scan", protocol, "one is running; wait for it or cancel it") from None
+            self.run(
+                "DELETE FROM discovery_scan WHERE protocol = ?1 AND id NOT IN"
+                " (SELECT id FROM discovery_scan WHERE protocol = ?1 ORDER BY id DESC LIMIT ?2)",
+                protocol,
+                KEEP_SCANS,
+            )
+        return _scan(row or {})
+
+    @ray.method
+    def scan_progress(self, scan_id: int, progress: float, device_count: int, point_count: int) -> Scan:
+        """Note how far a scan has come. Raises NotFoundError, ConflictError for one that is over."""
+        if not 0 <= progress <= 1:
+            raise BadInputError("progress", progress, "0 to 1")
+        with self.transaction():
+            self._running(scan_id)
+            row = self.one(
+                "UPDATE discovery_scan SET progress = max(progress, ?), device_count = ?, point_count = ?"
+                " WHERE id = ? RETURNING *",
+                progress,
+                device_count,
+                point_count,
+                scan_id,
+            )
+        return _scan(row or {})
+
+    @ray.method
+    def finish_scan(
+        self,
+        scan_id: int,
+        device_count: int,
+        point_count: int,
+        state: ScanState = ScanState.DONE,
+        error: str | None = None,
+    ) -> Scan:
+        """End a scan; one that is done is an event. Raises NotFoundError and ConflictError."""
+        if state is ScanState.RUNNING:
+            raise BadInputError("state", state.value, "done, failed or cancelled")
+        with self.transaction():
+            scan = self._running(scan_id)
+            row = self.one(
+                "UPDATE discovery_scan SET state = ?1, error = ?2, device_count = ?3, point_count = ?4,"
+                " finished_at = ?5, progress = CASE ?1 WHEN 'done' THEN 1 ELSE progress END"
+                " WHERE id = ?6 RETURNING *",
+                state.value,
+                error,
+                device_count,
+                point_count,
+                self.clock(),
+                scan_id,
+            )
+            if state is ScanState.DONE:
+                self.publish(
+                    DiscoveryScanComplete(
+                        protocol=scan.protocol, device_count=device_count, point_count=point_count
+                    )
+                )
+        return _scan(row or {})
+
+    @ray.method
+    def abandon_scans(self) -> int:
+        """Fail scans that were running when their process died; give how many."""
+        with self.transaction():
+            return self.run(
+                "UPDATE discovery_scan SET state = 'failed', error = 'interrupted', finished_at = ?"
+                " WHERE state = 'running'",
+                self.clock(),
+            )
+
+    @ray.method
+    def scan(self, scan_id: int) -> Scan:
+        """Give one scan. Raises NotFoundError."""
+        return self._scan(scan_id)
+
+    @ray.method
+    def scans(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Scan], str | None]:
+        """Give scans, newest first. Raises BadInputError."""
+        rows, after = page(
+            cursor,
+            limit,
+            lambda last, n: self.all(
+                "SELECT * FROM discovery_scan WHERE ?1 = 0 OR id < ?1 ORDER BY id DESC LIMIT ?2", last, n
+            ),
+        )
+        return [_scan(row) for row in rows], after
+
+    @ray.method
+    def summary(self) -> DiscoverySummary:
+        """Count devices by state, and give the newest scan of each protocol."""
+        counted = {
+            row["state"]: row["n"]
+            for row in self.all("SELECT state, count(*) AS n FROM discovered_device GROUP BY state")
+        }
+        row = self.one(
+            f"SELECT coalesce(sum(conflict), 0) AS conflicts, coalesce(sum(object_list_stale), 0) AS stale"  # noqa: S608 - a constant
+            f" FROM ({DEVICE})"
+        )
+        newest = self.all(
+            "SELECT * FROM discovery_scan WHERE id IN (SELECT max(id) FROM discovery_scan GROUP BY protocol)"
+            " ORDER BY protocol"
+        )
+        return DiscoverySummary(
+            devices={state: counted.get(state.value, 0) for state in DeviceState},
+            conflicts=row["conflicts"] if row else 0,
+            stale=row["stale"] if row else 0,
+            scans=[_scan(each) for each in newest],
+        )
+
+    # Within
+
+    def _get(self, device_id: int) -> DiscoveredDevice:
+        row = self.one(f"{DEVICE} WHERE device.id = ?", device_id)
+        if row is None:
+            raise NotFoundError("device", device_id)
+        return _device(row)
+
+    def _scan(self, scan_id: int) -> Scan:
+        row = self.one("SELECT * FROM discovery_scan WHERE id = ?", scan_id)
+        if row is None:
+            raise NotFoundError("scan", scan_id)
+        return _scan(row)
+
+    def _running(self, scan_id: int) -> Scan:
+        scan = self._scan(scan_id)
+        if scan.state is not ScanState.RUNNING:
+            raise ConflictError("scan", scan_id, f"it is {scan.state.value}")
+        return scan
+
+
+def _device(row: Row) -> DiscoveredDevice:
+    return DiscoveredDevice.model_validate(
+        row
+        | {
+            "object_list_stale": bool(row["object_list_stale"]),
+            "conflict": bool(row["conflict"]),
+            "created_node_ids": json.loads(row["created_node_ids"]),
+        }
+    )
+
+
+def _scan(row: Row) -> Scan:
+    return Scan.model_validate(row | {"networks": json.loads(row["networks"])})

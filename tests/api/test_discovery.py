@@ -1,0 +1,83 @@
+"""Discovery over HTTP."""
+
+from actors.discovery.models import FoundDevice, FoundPoint
+from tests.api.conftest import Served
+
+
+def fill(served: Served) -> None:
+    store = served.campus.sites["north"].stores["discovery"].target
+    for key, address in (("1001", "10.0.0.1"), ("1001", "10.0.0.2"), ("1002", "10.0.0.3")):
+        store.found(
+            FoundDevice(
+                network_id="ip",
+                protocol="bacnet",
+                device_key=key,
+                address=address,
+                points=[FoundPoint(point_key="analog-input-1", kind="analog-input", value=20.5)],
+            )
+        )
+
+
+def test_devices_are_listed_looked_at_and_decided_about(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    listed = client.get("/api/discovery/devices", params={"limit": 2}, headers=admin).json()
+    assert [(each["device_key"], each["conflict"], each["site"]) for each in listed["items"]] == [
+        ("1001", True, "north"),
+        ("1001", True, "north"),
+    ]
+    rest = client.get("/api/discovery/devices", params={"cursor": listed["next_cursor"]}, headers=admin)
+    assert [each["device_key"] for each in rest.json()["items"]] == ["1002"]
+    assert client.get("/api/discovery/1", headers=admin).json()["address"] == "10.0.0.1"
+    [point] = client.get("/api/discovery/1/points", headers=admin).json()["items"]
+    assert (point["point_key"], point["value"]) == ("analog-input-1", 20.5)
+    assert client.post("/api/discovery/2/ignore", headers=admin).json()["state"] == "ignored"
+    assert client.post("/api/discovery/2/ignore", headers=admin).status_code == 409
+    found = client.get("/api/discovery/devices?state=ignored", headers=admin).json()["items"]
+    assert [each["id"] for each in found] == [2]
+    assert client.post("/api/discovery/2/restore", headers=admin).json()["state"] == "discovered"
+    assert client.delete("/api/discovery/2", headers=admin).status_code == 204
+    assert client.get("/api/discovery/2", headers=admin).status_code == 404
+    status = client.get("/api/discovery/status", headers=admin).json()["north"]
+    assert status["devices"] == {"discovered": 2, "accepted": 0, "ignored": 0}
+    actions = {each["action"] for each in client.get("/api/audit", headers=admin).json()["items"]}
+    assert {"ignore_device", "restore_device", "forget_device"} <= actions
+
+
+def test_an_accepted_device_is_given_back_only_when_its_nodes_are_gone(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    store = served.campus.sites["north"].stores["discovery"].target
+    store.accept(3, ["1001"], "ana")
+    assert client.post("/api/discovery/3/restore", headers=admin).status_code == 409
+    store.release(3, [], "ana")
+    store.accept(3, ["no-such-node"], "ana")
+    assert client.post("/api/discovery/3/restore", headers=admin).json()["state"] == "discovered"
+
+
+def test_scans_are_listed(served: Served) -> None:
+    store = served.campus.sites["north"].stores["discovery"].target
+    scan = store.begin_scan("bacnet", ["ip"], "ana")
+    store.finish_scan(scan.id, 2, 30)
+    client, admin = served.client, served.admin
+    [listed] = client.get("/api/discovery/scans", headers=admin).json()["items"]
+    assert (listed["state"], listed["device_count"], listed["site"]) == ("done", 2, "north")
+    assert client.get(f"/api/discovery/scans/{scan.id}", headers=admin).json()["progress"] == 1.0
+    assert client.get("/api/discovery/scans/99", headers=admin).status_code == 404
+
+
+def test_wrong_questions_and_missing_permissions(served: Served) -> None:
+    client, admin = served.client, served.admin
+    for path in (
+        "/api/discovery/devices?state=lost",
+        "/api/discovery/devices?cursor=x",
+        "/api/discovery/devices?protocol=knx",
+        "/api/discovery/0",
+    ):
+        assert client.get(path, headers=admin).status_code == 422, path
+    fill(served)
+    viewer = served.login("vic", "viewer")
+    assert client.get("/api/discovery/devices", headers=viewer).status_code == 200
+    assert client.post("/api/discovery/1/ignore", headers=viewer).status_code == 403
+    assert client.delete("/api/discovery/1", headers=viewer).status_code == 403
+    assert client.get("/api/discovery/devices").status_code == 401
