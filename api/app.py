@@ -15,6 +15,8 @@ from api.routers import (
     commissioning,
     discovery,
     events,
+    export,
+    fdd,
     history,
     nodes,
     people,
@@ -38,7 +40,9 @@ ROUTERS = (
     people.audit,
     commissioning.router,
     discovery.router,
+    export.router,
     reports.router,
+    fdd.router,
     system.router,
     ws_router,
 )

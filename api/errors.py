@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from actors.audit.logic import MASK, looks_secret
 from actors.core.errors import (
     BadInputError,
     BridgeError,
@@ -76,6 +77,13 @@ def _plain(value: object) -> object:
     return str(value)[:200]
 
 
+def _shown(field: str, value: object) -> object:
+    """Give a refused value as an answer may show it: no secret, and no object that may hold one."""
+    if isinstance(value, dict | list):
+        return None
+    return MASK if looks_secret(field) else _plain(value)
+
+
 def _invalid(error: RequestValidationError) -> JSONResponse:
     problems = []
     for each in error.errors():
@@ -83,10 +91,11 @@ def _invalid(error: RequestValidationError) -> JSONResponse:
             return answer(400, "the body is not valid JSON", [{"field": "body", "expected": "JSON"}])
         field = ".".join(str(part) for part in each["loc"] if part not in {"body", "query", "path"})
         problems.append(
-            {"field": field or "body", "value": _plain(each.get("input")), "expected": each["msg"]}
+            {"field": field or "body", "value": _shown(field, each.get("input")), "expected": each["msg"]}
         )
     first = problems[0]
-    message = f"{first['field']}: {first['value']!r} is not valid: {first['expected']}"
+    shown = "" if first["value"] is None else f" {first['value']!r} is not valid:"
+    message = f"{first['field']}:{shown} {first['expected']}"
     return answer(422, message, jsonable_encoder(problems))
 
 

@@ -5,15 +5,19 @@ from typing import Final
 from actors.commissioning.store import CommissioningStore
 from actors.core.store import Store
 from actors.discovery.store import DiscoveryStore
+from actors.export.store import ExportStore
+from actors.fdd.store import FddStore
 from actors.report.store import ReportStore
 
 SITE_STORES: Final[dict[str, type[Store]]] = {
     "discovery": DiscoveryStore,
     "commissioning": CommissioningStore,
+    "fdd": FddStore,
 }
 """One each per site, on that site's host."""
 
 CAMPUS_STORES: Final[dict[str, type[Store]]] = {
+    "export": ExportStore,
     "reports": ReportStore,
 }
 """One each, on the head host."""

@@ -11,11 +11,16 @@ MASK: Final = "***"
 _SECRET: Final = ("password", "secret", "token", "authorization", "api_key", "private_key", "credential")
 
 
+def looks_secret(name: str) -> bool:
+    """Tell whether a field of this name may hold a secret."""
+    return any(word in name.lower() for word in _SECRET)
+
+
 def masked(detail: Any) -> Any:
     """Give a detail with everything that looks like a secret hidden, at any depth."""
     if isinstance(detail, dict):
         return {
-            str(key): MASK if any(word in str(key).lower() for word in _SECRET) else masked(value)
+            str(key): MASK if looks_secret(str(key)) else masked(value)
             for key, value in detail.items()
         }
     if isinstance(detail, list | tuple):

@@ -1,8 +1,9 @@
 """Secrets at rest: passwords and tokens of other systems, sealed with a key that lies beside the databases.
 
-Fernet (AES-128-CBC with HMAC-SHA256, https://github.com/fernet/spec) with the id of the key before it, so that
-a lost or changed key is told from a damaged text. Whoever gets a copy of a database without `secret.key` reads
-no secret; whoever gets both reads all, so the key file belongs to the program's user alone (mode 0600).
+Fernet (AES-128-CBC with HMAC-SHA256, https://github.com/fernet/spec) with the id of the key before
+it, so that a lost or changed key is told from a damaged text. Whoever gets a copy of a database without
+`secret.key` reads no secret; whoever gets both reads all, so the key file belongs to the program's user
+alone (mode 0600).
 """
 
 import hashlib
