@@ -1,35 +1,22 @@
-"""Rules of history: how values are kept without losing their type, and what may be asked."""
+"""Rules of history: which readings are kept, and what may be asked."""
 
 from typing import Final
 
 from actors.core.clock import LATEST
 from actors.core.errors import BadInputError
 from actors.core.values import PointValue
+from actors.history.models import Mode, NewSeriesConfig
 
 MAX_SAMPLES: Final = 100_000
 """Most samples of one answer."""
-MAX_INTERVALS: Final = 20_000
-"""Most intervals of one rollup."""
 
-_TRUE: Final = b"\x01"
-_FALSE: Final = b"\x00"
-_LARGEST: Final = 2**63
-
-
-def to_column(value: PointValue | None) -> int | float | str | bytes | None:
-    """Give a value as SQLite keeps it with its type: booleans as a blob of one byte."""
-    if value is True:
-        return _TRUE
-    if value is False:
-        return _FALSE
-    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        return float(value)
-    return value
+Kept = tuple[int, PointValue | None, int]
+"""Time (ms), value and status of a sample."""
 
 
 def from_column(value: int | float | str | bytes | None) -> PointValue | None:
-    """Give back what `to_column` took."""
-    return value == _TRUE if isinstance(value, bytes) else value
+    """Give the value of a row of table `sample`, which kept booleans as a blob of one byte."""
+    return value == b"\x01" if isinstance(value, bytes) else value
 
 
 def check_range(start: int | None, end: int | None) -> tuple[int, int]:
@@ -40,11 +27,32 @@ def check_range(start: int | None, end: int | None) -> tuple[int, int]:
     return first, last
 
 
-def check_intervals(start: int, end: int, interval: int) -> None:
-    """Refuse a rollup that nobody can look at. Times and interval in ms. Raises BadInputError."""
-    if not 1_000 <= interval <= 366 * 86_400_000:
-        raise BadInputError("interval", interval / 1000, "1 second to 366 days")
-    if (end - start) / interval > MAX_INTERVALS:
-        raise BadInputError(
-            "interval", interval / 1000, f"one that divides the range into {MAX_INTERVALS} parts at most"
-        )
+def check_limit(limit: int) -> None:
+    """Refuse an answer that is too large. Raises BadInputError."""
+    if not 1 <= limit <= MAX_SAMPLES:
+        raise BadInputError("limit", limit, f"1 to {MAX_SAMPLES}")
+
+
+def slot(at: int, config: NewSeriesConfig) -> tuple[int, int]:
+    """Give the interval [begin, end) in ms that a time lies in; they begin at multiples since the epoch."""
+    length = max(1, round((config.interval or 1) * 1000))
+    begin = at // length * length
+    return begin, begin + length
+
+
+def is_kept(config: NewSeriesConfig, before: Kept | None, sample: Kept) -> bool:
+    """Tell whether a reading is kept, given the last one kept before it."""
+    if before is None or config.mode is Mode.EVERY:
+        return True
+    at, value, status = sample
+    if config.mode is Mode.INTERVAL:
+        return slot(before[0], config) != slot(at, config)
+    if config.interval is not None and at - before[0] >= config.interval * 1000:
+        return True
+    return status != before[2] or _differs(before[1], value, config.increment)
+
+
+def _differs(old: PointValue | None, new: PointValue | None, increment: float) -> bool:
+    if isinstance(old, bool | str) or isinstance(new, bool | str) or old is None or new is None:
+        return type(old) is not type(new) or old != new
+    return new != old if increment <= 0 else abs(new - old) >= increment

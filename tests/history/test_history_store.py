@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import BadInputError, NotFoundError
-from actors.history.logic import from_column, to_column
+from actors.history.columns import from_values, to_values
 from actors.history.store import HistoryStore
 from actors.point.models import empty_frame
 
@@ -37,7 +37,7 @@ def test_rows_come_back_in_order_of_time_with_their_types(store: HistoryStore) -
 
 @given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.none()))
 def test_a_value_keeps_its_type_in_its_column(value: bool | int | float | str | None) -> None:
-    back = from_column(to_column(value))
+    [back] = to_values(from_values([START], [value], [0]))
     assert back == value or float(back) == float(value)  # type: ignore[arg-type]
     assert type(back) is type(value) or not -(2**63) <= value < 2**63  # type: ignore[operator]
 

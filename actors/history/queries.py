@@ -1,0 +1,434 @@
+"""What history can be asked: the same of the store and of the reader beside it."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from actors.core.clock import Clock
+from actors.core.errors import NotFoundError
+from actors.core.sqlite import Row
+from actors.history import chunks, columns, rollup
+from actors.history.columns import Columns, Floats, Ints, between, in_order, join, to_values
+from actors.history.gaps import GapKind
+from actors.history.logic import check_limit, check_range
+from actors.history.models import Gap, Mode, Rollup, Sample, Series, SeriesConfig
+from actors.history.rollup import Pieces
+from actors.history.tail import Tail
+
+HEAD: Final = "id, first_time, last_time, count"
+BODY: Final = f"{HEAD}, times, numbers, kind, kinds, status, statuses, texts"
+SUMS: Final = (
+    "id, first_time, last_time, count, min, max, sum, first, last, integral, cells IS NOT NULL AS cells"
+)
+# Chunks of a series don't overlap, so the one that holds a time is the last that begins at or before it.
+IN_RANGE: Final = """
+    FROM chunk WHERE series_id = ?1 AND first_time < ?3 AND last_time >= ?2
+        AND first_time >= ifnull(
+            (SELECT max(first_time) FROM chunk WHERE series_id = ?1 AND first_time <= ?2), ?2)
+    ORDER BY first_time
+"""
+BEFORE: Final = (
+    f"SELECT {BODY} FROM chunk WHERE series_id = ? AND first_time < ? ORDER BY first_time DESC LIMIT 1"  # noqa: S608
+)
+
+
+class Arrays(NamedTuple):
+    """Samples as columns: times in ms (int64), values (float64, NaN where there is no number), flags."""
+
+    times: Ints
+    values: Floats
+    statuses: NDArray[np.int32]
+
+
+class HistoryQueries:
+    """Read samples wherever they are: in chunks, and in frames that wait for packing."""
+
+    clock: Clock
+    _series: dict[str, int]
+    _tail: Tail
+
+    def all(self, sql: str, *values: Any) -> list[Row]:
+        """Run one statement and give its rows."""
+        raise NotImplementedError
+
+    def one(self, sql: str, *values: Any) -> Row | None:
+        """Run one statement and give its first row, or None."""
+        raise NotImplementedError
+
+    def _view(self) -> AbstractContextManager[object]:
+        """Hold still what is read inside."""
+        raise NotImplementedError
+
+    @ray.method
+    def read(
+        self,
+        point_id: str,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 1000,
+        *,
+        newest_first: bool = False,
+    ) -> Series:
+        """Give the samples of a point in [start, end), ms, in order of time.
+
+        `limit` keeps the first ones, or with `newest_first` the last ones (in order of time too). Raises
+        NotFoundError and BadInputError.
+        """
+        with self._view():
+            return self._read(point_id, start, end, limit, newest_first=newest_first)
+
+    @ray.method
+    def read_last(self, point_id: str, start: int | None, end: int | None, limit: int) -> Series:
+        """Give the last `limit` samples of a point in [start, end). Raises NotFoundError, BadInputError."""
+        with self._view():
+            return self._read(point_id, start, end, limit, newest_first=True)
+
+    @ray.method
+    def read_many(
+        self, ids: list[str], start: int | None = None, end: int | None = None, limit: int = 1000
+    ) -> list[Series]:
+        """Give the last `limit` samples of each of several points; those without any history are empty."""
+        check_limit(limit)
+        check_range(start, end)
+        with self._view():
+            return [
+                self._read(point_id, start, end, limit, newest_first=True)
+                if point_id in self._series
+                else Series(id=point_id, samples=[])
+                for point_id in ids
+            ]
+
+    @ray.method
+    def read_columns(
+        self, point_id: str, start: int | None = None, end: int | None = None, limit: int = 100_000
+    ) -> tuple[Columns, bool]:
+        """Give the first `limit` samples of a point in [start, end) with their types, and if there are more.
+
+        A point without history has none. Raises BadInputError.
+        """
+        first, last = check_range(start, end)
+        check_limit(limit)
+        with self._view():
+            series = self._series.get(point_id)
+            if series is None:
+                return columns.empty(), False
+            found = self._some(series, first, last, limit + 1, newest=False)
+        if len(found.times) <= limit:
+            return found, False
+        return columns.take(found, slice(0, limit)), True
+
+    @ray.method
+    def read_arrays(self, point_id: str, start: int | None = None, end: int | None = None) -> Arrays:
+        """Give all samples of a point in [start, end) as columns, for charts and calculations.
+
+        Raises NotFoundError and BadInputError.
+        """
+        first, last = check_range(start, end)
+        with self._view():
+            found = self._columns(self._id(point_id), first, last)
+        return Arrays(found.times, found.numbers, found.statuses)
+
+    @ray.method
+    def rollup(
+        self, point_id: str, start: int, end: int, interval: int | str, zone: str = "UTC"
+    ) -> list[Rollup]:
+        """Sum up a point's numbers in [start, end) by intervals: ms, or a calendar unit (`day`, see Unit).
+
+        `edges` in rollup.py says where intervals begin. Intervals without a number are left out. The
+        time-weighted average lets every value hold until the next sample, at most until now. Raises
+        NotFoundError and BadInputError.
+        """
+        check_range(start, end)
+        bounds = rollup.edges(start, end, interval, zone)
+        with self._view():
+            pieces = self._pieces(self._id(point_id), start, end, bounds)
+        if pieces is None:
+            return []
+        sums = rollup.sum_up(pieces, bounds, start, end, self.clock())
+        return [
+            _rollup(
+                {
+                    "start": at,
+                    "end": until,
+                    "min": low,
+                    "max": high,
+                    "avg": total / count,
+                    "sum": total,
+                    "count": count,
+                    "first": first,
+                    "last": last,
+                    "time_weighted_avg": weighted,
+                }
+            )
+            for at, until, low, high, total, count, first, last, weighted in zip(*sums, strict=True)
+        ]
+
+    @ray.method
+    def latest(self, ids: list[str]) -> dict[str, Sample]:
+        """Give the last sample of each of some points; those without any are left out."""
+        found: dict[str, Sample] = {}
+        with self._view():
+            for point_id in ids:
+                series = self._series.get(point_id)
+                last = None if series is None else self._last(series)
+                if last is not None:
+                    found[point_id] = _samples(last)[0]
+        return found
+
+    @ray.method
+    def points(self) -> list[str]:
+        """Give the ids of all points that have a history, also of those that are no longer there."""
+        with self._view():
+            there = {row["series_id"] for row in self.all("SELECT DISTINCT series_id FROM chunk")}
+            there |= self._tail.counts().keys()
+            return sorted(point_id for point_id, series in self._series.items() if series in there)
+
+    @ray.method
+    def count(self, point_id: str | None = None) -> int:
+        """Count the samples of a point, or all. Raises NotFoundError."""
+        with self._view():
+            if point_id is None:
+                row = self.one("SELECT total(count) AS n FROM chunk")
+                return int(row["n"] if row else 0) + self._tail.rows
+            series = self._id(point_id)
+            row = self.one("SELECT total(count) AS n FROM chunk WHERE series_id = ?", series)
+            return int(row["n"] if row else 0) + len(self._tail.of(series).times)
+
+    @ray.method
+    def gaps(self, point_id: str, start: int | None = None, end: int | None = None) -> list[Gap]:
+        """Give what is known of intervals in [start, end) in which a point's samples were lost or came late.
+
+        An interval that was lost, but has samples inside all the same, is late: they came by another way.
+        Raises NotFoundError and BadInputError.
+        """
+        first, last = check_range(start, end)
+        with self._view():
+            series = self._id(point_id)
+            begin = self._first_time(series)
+            rows = self.all(
+                "SELECT * FROM gap WHERE ifnull(series_id, 0) IN (0, ?1) AND start_time < ?3"
+                " AND ifnull(end_time, ?3) >= ?2 ORDER BY start_time, id",
+                series,
+                first,
+                last,
+            )
+            found = []
+            for row in rows:
+                until = row["end_time"]
+                if until is not None and (begin is None or until <= begin):
+                    continue  # the point wasn't there yet
+                here = self.clock() if until is None else until
+                inside = self._columns(series, row["start_time"] + 1, here)
+                count = len(inside.times)
+                kind = GapKind.LATE if count and row["kind"] == GapKind.LOST else GapKind(row["kind"])
+                found.append(
+                    Gap(
+                        start=row["start_time"],
+                        end=until,
+                        kind=kind,
+                        reason=row["reason"],
+                        every_point=row["series_id"] is None,
+                        samples=count,
+                    )
+                )
+            return found
+
+    @ray.method
+    def config(self, point_id: str) -> SeriesConfig:
+        """Say how a point is recorded; one that has no history yet as by default."""
+        with self._view():
+            return self._config(point_id)
+
+    def _config(self, point_id: str) -> SeriesConfig:
+        row = self.one("SELECT mode, interval, increment, retention FROM series WHERE point_id = ?", point_id)
+        state = self.one("SELECT retention FROM state")
+        made = row or {"mode": Mode.EVERY}
+        return SeriesConfig(id=point_id, default_retention=state["retention"] if state else None, **made)
+
+    # Wherever samples are
+
+    def _id(self, point_id: str) -> int:
+        found = self._series.get(point_id)
+        if found is None:
+            raise NotFoundError("history", point_id)
+        return found
+
+    def _read(
+        self, point_id: str, start: int | None, end: int | None, limit: int, *, newest_first: bool
+    ) -> Series:
+        check_limit(limit)
+        first, last = check_range(start, end)
+        found = self._some(self._id(point_id), first, last, limit + 1, newest=newest_first)
+        more = len(found.times) > limit
+        if more:
+            found = columns.take(found, slice(-limit, None) if newest_first else slice(0, limit))
+        return Series.model_construct(id=point_id, samples=_samples(found), more=more)
+
+    def _some(self, series: int, first: int, last: int, most: int, *, newest: bool) -> Columns:
+        """Give at most `most` samples in [first, last): the first or the newest, in order of time."""
+        heads = self.all(f"SELECT {HEAD} {IN_RANGE}", series, first, last)
+        if newest:
+            heads.reverse()
+        inside = 0
+        for index, head in enumerate(heads):
+            if inside >= most:
+                # What isn't needed of the rest isn't read.
+                if newest:
+                    first = head["last_time"] + 1
+                else:
+                    last = head["first_time"]
+                heads = heads[:index]
+                break
+            if head["first_time"] >= first and head["last_time"] < last:
+                inside += head["count"]
+        found = self._columns(series, first, last)
+        if len(found.times) <= most:
+            return found
+        return columns.take(found, slice(-most, None) if newest else slice(0, most))
+
+    def _columns(self, series: int, first: int, last: int) -> Columns:
+        """Give all samples of a series in [first, last), in order of time."""
+        rows = self.all(f"SELECT {BODY} {IN_RANGE}", series, first, last)
+        packed = [between(chunks.decode(row), first, last) for row in rows]
+        waiting = self._tail.of(series, first, last)
+        if not packed:
+            return waiting
+        return in_order(join([*packed, waiting])) if len(waiting.times) else join(packed)
+
+    def _last(self, series: int) -> Columns | None:
+        """Give the newest sample of a series."""
+        row = self.one(
+            f"SELECT {BODY} FROM chunk WHERE series_id = ? ORDER BY first_time DESC LIMIT 1",  # noqa: S608
+            series,
+        )
+        parts = [chunks.decode(row)] if row else []
+        found = in_order(join([*parts, self._tail.of(series)]))
+        return columns.take(found, slice(-1, None)) if len(found.times) else None
+
+    def _before(self, series: int, time: int) -> Columns | None:
+        """Give the newest sample of a series before a time."""
+        row = self.one(BEFORE, series, time)
+        parts = [between(chunks.decode(row), 0, time)] if row else []
+        found = in_order(join([*parts, self._tail.of(series, None, time)]))
+        return columns.take(found, slice(-1, None)) if len(found.times) else None
+
+    def _first_time(self, series: int) -> int | None:
+        row = self.one("SELECT min(first_time) AS at FROM chunk WHERE series_id = ?", series)
+        waiting = self._tail.of(series).times
+        known = [row["at"]] if row and row["at"] is not None else []
+        return min([*known, *waiting[:1].tolist()], default=None)
+
+    def _pieces(self, series: int, start: int, end: int, bounds: Ints) -> Pieces | None:
+        """Give [start, end) in the largest parts that can be summed up, each inside one interval."""
+        heads = self.all(f"SELECT {SUMS} {IN_RANGE}", series, start, end)
+        waiting = self._tail.of(series, start, end)
+        cuts = np.unique(np.clip(np.concatenate((bounds, [start, end])), start, end))
+        parts: list[Pieces] = []
+        before = self._before(series, start)
+        if before is not None:
+            parts.append(_held_into(before, start))
+        at = 0
+        """Rows of `waiting` that are done."""
+        whole: list[Row] = []
+        """Heads of chunks that are taken whole, until their row is turned into columns."""
+        for head in heads:
+            first, last = head["first_time"], head["last_time"]
+            low, high = (int(each) for each in np.searchsorted(waiting.times, (first, last + 1)))
+            if low > at:
+                _flush(whole, parts)
+                parts.append(rollup.from_samples(columns.take(waiting, slice(at, low))))
+            at = high
+            inside = cuts[np.searchsorted(cuts, first, "right") : np.searchsorted(cuts, last, "right")]
+            sound = low == high and head["integral"] is not None
+            if sound and not len(inside) and first >= start and last < end:
+                whole.append(head)
+                continue
+            _flush(whole, parts)
+            if (
+                sound
+                and head["cells"]
+                and 2 * chunks.CELL * np.count_nonzero(inside % chunks.CELL) <= last - first
+            ):
+                parts.append(self._cells(head, inside, start, end))
+                continue
+            found = between(self._chunk(head["id"]), start, end)
+            if low < high:
+                found = in_order(join([found, columns.take(waiting, slice(low, high))]))
+            parts.append(rollup.from_samples(found))
+        _flush(whole, parts)
+        if at < len(waiting.times):
+            parts.append(rollup.from_samples(columns.take(waiting, slice(at, None))))
+        return rollup.join(parts) if parts else None
+
+    def _chunk(self, chunk: int) -> Columns:
+        [row] = self.all(f"SELECT {BODY} FROM chunk WHERE id = ?", chunk)  # noqa: S608
+        return chunks.decode(row)
+
+    def _cells(self, head: Row, cuts: Ints, start: int, end: int) -> Pieces:
+        """Give a chunk's cells; in the place of those that a cut goes through, their samples."""
+        [row] = self.all("SELECT cells FROM chunk WHERE id = ?", head["id"])
+        found = chunks.decode_cells(head["first_time"], head["last_time"], row["cells"])
+        through = cuts[cuts % chunks.CELL != 0]
+        if len(through):
+            samples = between(self._chunk(head["id"]), start, end)
+            broken = np.unique(through // chunks.CELL)
+            mine = np.isin(samples.times // chunks.CELL, broken)
+            whole = rollup.part(found, ~np.isin(found.begin // chunks.CELL, broken))
+            found = rollup.join([whole, rollup.from_samples(columns.take(samples, mine))])
+            found = rollup.part(found, np.argsort(found.begin, kind="stable"))
+        low, high = np.searchsorted(found.begin, (start, end))
+        return found if low == 0 and high == len(found.begin) else rollup.part(found, slice(low, high))
+
+
+def _flush(heads: list[Row], parts: list[Pieces]) -> None:
+    """Turn chunks that lie in one interval each into pieces."""
+    if not heads:
+        return
+    first = np.array([each["first_time"] for each in heads], np.int64)
+    last = np.array([each["last_time"] for each in heads], np.int64)
+    numbers = {
+        name: np.array([each[name] for each in heads], np.float64)
+        for name in ("min", "max", "sum", "first", "last", "integral")
+    }
+    parts.append(
+        Pieces(
+            begin=first,
+            finish=last,
+            counts=np.array([each["count"] for each in heads], np.int64),
+            covered=(last - first).astype(np.float64),
+            holds=np.ones(len(heads), np.bool_),
+            **numbers,
+        )
+    )
+    heads.clear()
+
+
+def _held_into(before: Columns, start: int) -> Pieces:
+    """Make the sample before a range a piece at its start, which counts for nothing but what it holds."""
+    piece = rollup.from_samples(before)
+    at = np.array([start], np.int64)
+    return piece._replace(begin=at, finish=at, counts=np.zeros(1, np.int64))
+
+
+def _samples(found: Columns) -> list[Sample]:
+    made: Iterable[tuple[int, Any, int]] = zip(
+        found.times.tolist(), to_values(found), found.statuses.tolist(), strict=True
+    )
+    return [Sample.model_construct(time=at, value=value, status=status) for at, value, status in made]
+
+
+_ROLLUP_FIELDS: Final = set(Rollup.model_fields)
+
+
+def _rollup(fields: dict[str, Any]) -> Rollup:
+    """Make a rollup of fields that are known to be right: `model_construct` takes four times as long."""
+    made = Rollup.__new__(Rollup)
+    object.__setattr__(made, "__dict__", fields)
+    object.__setattr__(made, "__pydantic_fields_set__", _ROLLUP_FIELDS)
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
