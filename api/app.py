@@ -21,6 +21,7 @@ from api.routers import (
     nodes,
     people,
     points,
+    programs,
     reports,
     system,
 )
@@ -41,6 +42,7 @@ ROUTERS = (
     commissioning.router,
     discovery.router,
     export.router,
+    programs.router,
     reports.router,
     fdd.router,
     system.router,

@@ -195,6 +195,14 @@ Tags = Annotated[str | None, Query(max_length=500, description="Tags, with comma
 SiteId = Annotated[str | None, Query(alias="site", max_length=64, description="Only this site.")]
 
 
+def one_site(campus: Campus, site_id: str | None = None) -> SiteActors:
+    """Give the site that a new record is for. Raises NotFoundError, BadInputError where it must be named."""
+    sites = campus.chosen(site_id)
+    if len(sites) != 1:
+        raise BadInputError("site", site_id, f"one of {', '.join(each.id for each in sites)}")
+    return sites[0]
+
+
 async def site_with(
     campus: Campus, actor: str, method: str, key: Any, site_id: str | None = None
 ) -> SiteActors:

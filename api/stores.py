@@ -7,9 +7,11 @@ from actors.core.store import Store
 from actors.discovery.store import DiscoveryStore
 from actors.export.store import ExportStore
 from actors.fdd.store import FddStore
+from actors.program.store import ProgramStore
 from actors.report.store import ReportStore
 
 SITE_STORES: Final[dict[str, type[Store]]] = {
+    "programs": ProgramStore,
     "discovery": DiscoveryStore,
     "commissioning": CommissioningStore,
     "fdd": FddStore,
