@@ -10,6 +10,7 @@ from typing import Any, Final
 from ray.exceptions import RayActorError
 
 from actors.core.values import PointStatus, PointValue
+from actors.history.gaps import GapKind, GapReason, no_gaps
 from actors.point.models import PointConfig, PointFrame, empty_frame
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Outbox:
         self._idle = asyncio.Event()
         self._idle.set()
         self._strange: set[str] = set()
+        self._dropped: dict[str, tuple[int, int]] = {}
+        """From when to when rows of a point were dropped, until the store knows."""
         self.lost_rows = 0
         """Rows that had to be dropped while the store was away."""
         self.trouble: str | None = None
@@ -128,6 +131,8 @@ class Outbox:
                     del self._unsent[point_id]
         if self._waiting:
             await self._send()
+        if self._dropped:
+            await self._tell_lost()
         if not (self._waiting or self._unsent or self._forgotten):
             self._news.clear()
             self._idle.set()
@@ -177,9 +182,22 @@ class Outbox:
         return frame
 
     def _drop(self) -> None:
-        lost = len(self._waiting.popleft())
-        self._rows -= lost
-        self.lost_rows += lost
+        frame = self._waiting.popleft()
+        for point_id, at in zip(frame.ids, frame.times, strict=True):
+            first, last = self._dropped.get(point_id, (at, at))
+            self._dropped[point_id] = min(first, at), max(last, at)
+        self._rows -= len(frame)
+        self.lost_rows += len(frame)
+
+    async def _tell_lost(self) -> None:
+        """Let the gap ledger know what was dropped."""
+        told, notes = dict(self._dropped), no_gaps()
+        for point_id, (start, end) in told.items():
+            notes.add(point_id, start, end, GapKind.LOST, GapReason.POINTS_DOWN)
+        await self._call(self._points.lost.remote(notes.encode()))
+        for point_id, interval in told.items():
+            if self._dropped.get(point_id) == interval:
+                del self._dropped[point_id]
 
     async def _call(self, reference: Any) -> Any:
         # Not wait_for: in Python 3.11 it swallows a cancellation that meets the answer.

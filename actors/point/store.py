@@ -13,6 +13,7 @@ from actors.core.clock import Clock, now_ms
 from actors.core.errors import NotFoundError
 from actors.core.health import Health, HealthState
 from actors.core.values import PointStatus, PointValue
+from actors.history.gaps import GapKind, GapNotes, GapReason, no_gaps
 from actors.point.feed import HistoryFeed
 from actors.point.logic import has_changed
 from actors.point.models import PointConfig, PointState, SetAnswer, Snapshot, decode_frame, empty_frame
@@ -129,7 +130,7 @@ class PointStore:
         status_ids: list[str] = []
         old: list[int] = []
         new: list[int] = []
-        record = empty_frame()
+        record, gaps = empty_frame(), no_gaps()
         now = self._monotonic()
         accepted = 0
         points = self._points
@@ -149,6 +150,7 @@ class PointStore:
             entry.flags = (status & ~KEPT_FLAGS) | overridden
             if not down:
                 # A point of a dead device keeps its last value and time: nothing was read.
+                self._note_missed(gaps, entry, before, at, now)
                 entry.kept &= ~PointStatus.STALE
                 entry.seen = now
                 if has_changed(entry.published, value, entry.config.cov_increment) or not only_changes:
@@ -164,13 +166,31 @@ class PointStore:
                 status_ids.append(point_id)
                 old.append(before)
                 new.append(entry.status)
-        if len(record):
-            self._record(record.encode())
+        for each in (record, gaps):
+            if len(each):
+                self._record(each.encode())
         if ids:
             self._changes.values(ids, values, times)
         if status_ids:
             self._changes.statuses(status_ids, old, new)
         return SetAnswer(accepted=accepted, changed=len(ids), unknown=unknown)
+
+    @staticmethod
+    def _note_missed(gaps: GapNotes, entry: _Entry, status: int, at: int, now: float) -> None:
+        """Note why there were no readings of a point for longer than there should be, if that was so."""
+        if entry.time is None or at <= entry.time or not entry.config.record:
+            return
+        limit = STALE_INTERVALS * entry.config.interval
+        if status & PointStatus.DOWN:
+            gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.DEVICE_DOWN)
+        elif now - entry.seen > limit and at - entry.time > limit * 1000:
+            # By both clocks: one may have been set, and readings that were delivered late are none missed.
+            gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.BRIDGE_DOWN)
+
+    @ray.method
+    def lost(self, notes: bytes) -> None:
+        """Hand on to history which readings a source had to drop (see GapNotes)."""
+        self._record(notes)
 
     @ray.method
     def set_flag(self, ids: list[str], flag: int, on: bool) -> int:

@@ -67,6 +67,8 @@ async def test_the_oldest_frames_are_lost_and_counted_when_too_many_wait(
         assert await outbox.drained(2)
         assert outbox.lost_rows == 3
     assert [at for frame in points.frames for at in frame.times] == [3, 4, 5, 6, 7]
+    [gap] = points.gaps
+    assert (gap.ids, gap.starts, gap.ends, gap.reasons) == (["a"], [0], [2], ["points down"])
 
 
 async def test_a_store_that_knows_no_point_gets_all_configurations_and_last_rows() -> None:

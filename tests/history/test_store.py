@@ -543,14 +543,14 @@ OLD = Path(__file__).parent.parent / "databases" / "history-v1.db"
 
 def test_a_file_of_the_first_version_is_taken_over_sample_by_sample(tmp_path: Path) -> None:
     before: dict[str, list[tuple[Any, ...]]] = {}
-    plain = apsw.Connection(str(OLD), flags=apsw.SQLITE_OPEN_READONLY)
+    shutil.copy(OLD, tmp_path / "history.db")
+    plain = apsw.Connection(str(tmp_path / "history.db"))
     for point_id, at, value, status in plain.execute(
         "SELECT point_id, time, value, status FROM sample JOIN series ON id = series_id ORDER BY 1, 2"
     ):
         real = value == b"\x01" if isinstance(value, bytes) else value
         before.setdefault(point_id, []).append((at, real, status))
     plain.close()
-    shutil.copy(OLD, tmp_path / "history.db")
     made = HistoryStore(tmp_path)
     assert made.points() == sorted(before)
     for point_id, expected in before.items():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from actors.core.errors import NotFoundError
 from actors.core.values import PointStatus
+from actors.history.gaps import GapKind, GapNotes, GapReason, are_notes, decode_notes
 from actors.point.feed import IN_MEMORY, HistoryFeed, join
 from actors.point.logic import has_changed
 from actors.point.models import PointConfig, PointFrame, decode_frame
@@ -25,6 +26,7 @@ class World:
         self.value_rows: list[tuple[str, Any, int]] = []
         self.status_rows: list[tuple[str, int, int]] = []
         self.recorded: list[PointFrame] = []
+        self.gaps: list[tuple[Any, ...]] = []
         self.tick = 0.0
         self.store = PointStore("north", self, self._record, lambda: 0, lambda: self.tick)
         self.store.configure([PointConfig(id=P, units="degrees-celsius", cov_increment=0.5, interval=10)])
@@ -36,7 +38,11 @@ class World:
         self.status_rows += zip(ids, old, new, strict=True)
 
     def _record(self, frame: bytes) -> None:
-        self.recorded.append(decode_frame(frame))
+        if are_notes(frame):
+            notes = decode_notes(frame)
+            self.gaps += zip(notes.ids, notes.starts, notes.ends, notes.kinds, notes.reasons, strict=True)
+        else:
+            self.recorded.append(decode_frame(frame))
 
     def set(self, value: Any, at: int = 1000, status: int = 0, *, if_changed: bool = False) -> Any:
         frame = PointFrame([P], [value], [at], [status]).encode()
@@ -100,6 +106,34 @@ def test_flags_of_others_survive_readings(world: World) -> None:
     assert world.store.get(P).status == PointStatus.ALARM | PointStatus.FAULT
     world.store.set_flag([P], PointStatus.ALARM, False)
     assert world.store.get(P).status == PointStatus.FAULT
+
+
+def test_what_a_dead_device_missed_is_noted_when_it_is_back(world: World) -> None:
+    world.set(21.5, 1000)
+    world.set(None, 31_000, PointStatus.DOWN)
+    assert world.gaps == []
+    world.set(22.5, 61_000)
+    world.set(22.5, 71_000)
+    assert world.gaps == [(P, 1000, 61_000, "lost", "device down")]
+
+
+def test_what_a_dead_bridge_missed_is_noted_when_it_is_back(world: World) -> None:
+    world.set(21.5, 1000)
+    world.tick = 31
+    world.set(22.5, 11_000)
+    assert world.gaps == [], "it was only delivered late"
+    world.tick = 41
+    world.set(22.5, 10**9)
+    assert world.gaps == [], "only the clock was set"
+    world.tick = 80
+    world.set(22.5, 10**9 + 39_000)
+    assert world.gaps == [(P, 10**9, 10**9 + 39_000, "lost", "bridge down")]
+
+
+def test_what_a_source_had_to_drop_is_handed_on(world: World) -> None:
+    notes = GapNotes([P], [1], [2], [GapKind.LOST], [GapReason.POINTS_DOWN])
+    world.store.lost(notes.encode())
+    assert world.gaps == [(P, 1, 2, "lost", "points down")]
 
 
 def test_three_missed_readings_make_a_point_stale_and_one_reading_fresh(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.bus.events import Event
+from actors.history.gaps import GapNotes, are_notes, decode_notes
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.point.models import PointConfig, PointFrame, PointState, SetAnswer, decode_frame
 from actors.point.store import PointStore
@@ -69,10 +70,21 @@ class Points:
         self.frames: list[PointFrame] = []
         self.away = False
         self.recorded: list[PointFrame] = []
+        self.gaps: list[GapNotes] = []
         self.restart()
 
     def restart(self) -> None:
-        self.store = PointStore("north", _Changes(), lambda frame: self.recorded.append(decode_frame(frame)))
+        self.store = PointStore("north", _Changes(), self._record)
+
+    def _record(self, frame: bytes) -> None:
+        if are_notes(frame):
+            self.gaps.append(decode_notes(frame))
+        else:
+            self.recorded.append(decode_frame(frame))
+
+    def lost(self, notes: bytes) -> None:
+        self._there()
+        self.store.lost(notes)
 
     def configure(self, points: list[PointConfig]) -> None:
         self._there()
