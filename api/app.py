@@ -24,6 +24,7 @@ from api.routers import (
     programs,
     reports,
     system,
+    webhooks,
 )
 from api.ws import Hub
 from api.ws import router as ws_router
@@ -45,6 +46,7 @@ ROUTERS = (
     programs.router,
     reports.router,
     fdd.router,
+    webhooks.router,
     system.router,
     ws_router,
 )

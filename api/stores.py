@@ -9,6 +9,7 @@ from actors.export.store import ExportStore
 from actors.fdd.store import FddStore
 from actors.program.store import ProgramStore
 from actors.report.store import ReportStore
+from actors.webhook.store import WebhookStore
 
 SITE_STORES: Final[dict[str, type[Store]]] = {
     "programs": ProgramStore,
@@ -19,6 +20,7 @@ SITE_STORES: Final[dict[str, type[Store]]] = {
 """One each per site, on that site's host."""
 
 CAMPUS_STORES: Final[dict[str, type[Store]]] = {
+    "webhooks": WebhookStore,
     "export": ExportStore,
     "reports": ReportStore,
 }
