@@ -7,6 +7,7 @@ from actors.core.store import Store
 from actors.discovery.store import DiscoveryStore
 from actors.export.store import ExportStore
 from actors.fdd.store import FddStore
+from actors.mqtt.store import MqttStore
 from actors.program.store import ProgramStore
 from actors.report.store import ReportStore
 from actors.webhook.store import WebhookStore
@@ -20,6 +21,7 @@ SITE_STORES: Final[dict[str, type[Store]]] = {
 """One each per site, on that site's host."""
 
 CAMPUS_STORES: Final[dict[str, type[Store]]] = {
+    "mqtt": MqttStore,
     "webhooks": WebhookStore,
     "export": ExportStore,
     "reports": ReportStore,
