@@ -18,6 +18,7 @@ from actors.bus.journal import JournalStore
 from actors.core.clock import now_ms
 from actors.core.names import CAMPUS, NAMESPACE, actor_name
 from actors.history.client import AppendTo
+from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
 from actors.node.store import NodeStore
 from actors.override.engine import CommandEngine
@@ -62,7 +63,7 @@ class Raiser:
         self.order: list[tuple[str, Any]] = []
         self._up = 0
         self._total = 3 + len(CAMPUS_STORES)
-        self._total += sum(9 + len(SITE_STORES) + len(_protocols(site)) for site in campus.config.sites)
+        self._total += sum(10 + len(SITE_STORES) + len(_protocols(site)) for site in campus.config.sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_all(self) -> CampusActors:
@@ -94,6 +95,7 @@ class Raiser:
         publish = Publisher(bus)
         nodes = self._create(NodeStore, "nodes", site.id, folder, publish)
         history = self._create(HistoryStore, "history", site.id, folder, publish)
+        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         feed = HistoryFeed(AppendTo(history), Path(folder) / "history.queue")
         points = self._create(PointStore, "points", site.id, site.id, publish, feed)
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
@@ -122,7 +124,7 @@ class Raiser:
             commands=commands,
             stores=stores | {"journal": journal},
             bridges=bridges,
-            engines={"alarm_engine": engine},
+            engines={"alarm_engine": engine, "history_reader": reader},
         )
 
     def _bridge(self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher) -> Any:

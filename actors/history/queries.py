@@ -104,11 +104,16 @@ class HistoryQueries:
 
     @ray.method
     def read_columns(
-        self, point_id: str, start: int | None = None, end: int | None = None, limit: int = 100_000
+        self,
+        point_id: str,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 100_000,
+        newest: bool = False,
     ) -> tuple[Columns, bool]:
         """Give the first `limit` samples of a point in [start, end) with their types, and if there are more.
 
-        A point without history has none. Raises BadInputError.
+        With `newest` the last ones instead. A point without history has none. Raises BadInputError.
         """
         first, last = check_range(start, end)
         check_limit(limit)
@@ -116,10 +121,10 @@ class HistoryQueries:
             series = self._series.get(point_id)
             if series is None:
                 return columns.empty(), False
-            found = self._some(series, first, last, limit + 1, newest=False)
+            found = self._some(series, first, last, limit + 1, newest=newest)
         if len(found.times) <= limit:
             return found, False
-        return columns.take(found, slice(0, limit)), True
+        return columns.take(found, slice(-limit, None) if newest else slice(0, limit)), True
 
     @ray.method
     def read_arrays(self, point_id: str, start: int | None = None, end: int | None = None) -> Arrays:
@@ -298,6 +303,12 @@ class HistoryQueries:
         if not packed:
             return waiting
         return in_order(join([*packed, waiting])) if len(waiting.times) else join(packed)
+
+    def _packed_times(self, series: int, first: int, last: int) -> Ints:
+        """Give the times that the chunks over [first, last) have, and those around them."""
+        rows = self.all(f"SELECT first_time, times {IN_RANGE}", series, first, last)
+        found = [chunks.decode_times(row["first_time"], row["times"]) for row in rows]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def _last(self, series: int) -> Columns | None:
         """Give the newest sample of a series."""

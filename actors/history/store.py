@@ -227,13 +227,22 @@ class HistoryStore(Store, HistoryQueries):
         keep[order[1:][(one[1:] == one[:-1]) & (at[1:] == at[:-1])]] = False
         late = np.flatnonzero(samples.times <= self._newest[series])
         if len(late):
-            late = late[np.argsort(series[late], kind="stable")]
-            ids, starts = np.unique(series[late], return_index=True)
-            for each, rows in zip(ids.tolist(), np.split(late, starts[1:]), strict=True):
-                times = samples.times[rows]
-                there = self._columns(each, int(times.min()), int(times.max()) + 1).times
-                keep[rows[np.isin(times, there)]] = False
+            keep[late[self._is_there(series[late], samples.times[late])]] = False
         return keep
+
+    def _is_there(self, series: NDArray[np.int32], times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell for which points and times there is a sample already."""
+        ids, waiting = self._tail.whole()
+        near = np.flatnonzero((waiting.times >= times.min()) & (waiting.times <= times.max()))
+        known = set(zip(ids[near].tolist(), waiting.times[near].tolist(), strict=True))
+        asked = zip(series.tolist(), times.tolist(), strict=True)
+        found = np.fromiter((each in known for each in asked), np.bool_, len(series))
+        rest = np.flatnonzero(~found)
+        for one in np.unique(series[rest]).tolist():
+            rows = rest[series[rest] == one]
+            packed = self._packed_times(one, int(times[rows].min()), int(times[rows].max()) + 1)
+            found[rows] = np.isin(times[rows], packed)
+        return found
 
     # Which are kept
 

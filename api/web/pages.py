@@ -207,15 +207,18 @@ async def trends(frame: Frame, request: Request) -> None:
         start = end - hours["value"] * 3_600_000
         try:
             lines = [await _line(frame, point_id, start, end) for point_id in ids]
+            gaps = [await _gaps(frame, point_id, start, end) for point_id in ids]
         except ApiError as error:
             note.set_text(str(error))
             return
-        note.set_text(f"{plural(sum(len(line) for line in lines), 'sample')}; scroll in the chart to zoom")
+        told = f"{plural(sum(len(line) for line in lines), 'sample')}; scroll in the chart to zoom"
+        why = sorted({f"{gap['reason']} ({gap['kind']})" for mine in gaps for gap in mine})
+        note.set_text(f"{told}; shaded: {', '.join(why)}" if why else told)
         chart.options.clear()
         shown = [frame.model.points[each] for each in ids]
         names = [options[each] for each in ids]
         units = [symbol(each.get("units")) for each in shown]
-        chart.options.update(_chart(list(zip(names, units, strict=True)), lines, hours["value"]))
+        chart.options.update(_chart(list(zip(names, units, strict=True)), lines, hours["value"], gaps))
         chart.update()
 
     picked.on_value_change(draw)
@@ -246,7 +249,40 @@ async def _line(frame: Frame, point_id: str, start: int, end: int) -> list[list[
     ]
 
 
-def _chart(names: list[tuple[str, str]], lines: list[list[list[Any]]], hours: int) -> dict[str, Any]:
+async def _gaps(frame: Frame, point_id: str, start: int, end: int) -> list[dict[str, Any]]:
+    """Give where the ledger knows of lost or late samples, inside the chart's range (ms)."""
+    answer = await frame.session.get(f"/api/history/{point_id}/gaps", start=to_iso(start), end=to_iso(end))
+    return [
+        each
+        | {
+            "start": max(start, from_iso(each["start"])),
+            "end": min(end, from_iso(each["end"]) if each["end"] else end),
+        }
+        for each in answer["items"]
+    ]
+
+
+def _band(gap: dict[str, Any]) -> list[dict[str, Any]]:
+    """Shade an interval: red where samples are lost, grey where they came late."""
+    colour = "rgba(184, 29, 36, 0.14)" if gap["kind"] == "lost" else "rgba(90, 90, 90, 0.12)"
+    return [
+        {"name": gap["reason"], "xAxis": gap["start"], "itemStyle": {"color": colour}},
+        {"xAxis": gap["end"]},
+    ]
+
+
+def _broken(line: list[list[Any]], gaps: list[dict[str, Any]]) -> list[list[Any]]:
+    """Break a line where nothing is known, so that it doesn't look as if there were."""
+    holes = [[gap["start"] + 1, None] for gap in gaps if gap["kind"] == "lost"]
+    return sorted([*line, *holes], key=lambda row: int(row[0])) if holes else line
+
+
+def _chart(
+    names: list[tuple[str, str]],
+    lines: list[list[list[Any]]],
+    hours: int,
+    gaps: list[list[dict[str, Any]]] | None = None,
+) -> dict[str, Any]:
     units = list(dict.fromkeys(unit for _, unit in names))
     return {
         "animation": False,
@@ -267,9 +303,10 @@ def _chart(names: list[tuple[str, str]], lines: list[list[list[Any]]], hours: in
                 "showSymbol": False,
                 "step": "end" if not unit else False,
                 "yAxisIndex": min(1, units.index(unit)),
-                "data": line,
+                "data": _broken(line, mine),
+                "markArea": {"silent": True, "label": {"fontSize": 10}, "data": [_band(gap) for gap in mine]},
             }
-            for (name, unit), line in zip(names, lines, strict=True)
+            for (name, unit), line, mine in zip(names, lines, gaps or [[] for _ in lines], strict=True)
         ],
     }
 

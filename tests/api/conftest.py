@@ -12,6 +12,7 @@ from actors.alarm.store import AlarmStore
 from actors.audit.store import AuditStore
 from actors.bus.bus import EventBus
 from actors.bus.journal import JournalStore
+from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.node.store import NodeStore
@@ -104,6 +105,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         commands=InProcess(engine),
         stores={name: InProcess(plain(tmp_path)) for name, plain in SITE_STORES.items()}
         | {"journal": journal},
+        engines={"history_reader": InProcess(HistoryReader(tmp_path))},
     )
     campus = Campus(
         name="Test",
