@@ -385,11 +385,11 @@ class HistoryQueries:
         found = chunks.decode_cells(head["first_time"], head["last_time"], row["cells"])
         through = cuts[cuts % chunks.CELL != 0]
         if len(through):
-            samples = between(self._chunk(head["id"]), start, end)
-            broken = np.unique(through // chunks.CELL)
-            mine = np.isin(samples.times // chunks.CELL, broken)
-            whole = rollup.part(found, ~np.isin(found.begin // chunks.CELL, broken))
-            found = rollup.join([whole, rollup.from_samples(columns.take(samples, mine))])
+            broken = np.zeros(len(found.begin), np.bool_)
+            broken[through // chunks.CELL - head["first_time"] // chunks.CELL] = True
+            mine = np.flatnonzero(np.repeat(broken, found.counts))
+            samples = between(columns.take(self._chunk(head["id"]), mine), start, end)
+            found = rollup.join([rollup.part(found, ~broken), rollup.from_samples(samples)])
             found = rollup.part(found, np.argsort(found.begin, kind="stable"))
         low, high = np.searchsorted(found.begin, (start, end))
         return found if low == 0 and high == len(found.begin) else rollup.part(found, slice(low, high))
