@@ -24,6 +24,7 @@ from api.routers import (
     points,
     programs,
     reports,
+    schedules,
     system,
     webhooks,
 )
@@ -46,6 +47,7 @@ ROUTERS = (
     export.router,
     mqtt.router,
     programs.router,
+    schedules.router,
     reports.router,
     fdd.router,
     webhooks.router,

@@ -10,9 +10,11 @@ from actors.fdd.store import FddStore
 from actors.mqtt.store import MqttStore
 from actors.program.store import ProgramStore
 from actors.report.store import ReportStore
+from actors.schedule.store import ScheduleStore
 from actors.webhook.store import WebhookStore
 
 SITE_STORES: Final[dict[str, type[Store]]] = {
+    "schedules": ScheduleStore,
     "programs": ProgramStore,
     "discovery": DiscoveryStore,
     "commissioning": CommissioningStore,
