@@ -5,6 +5,7 @@ from typing import Final
 from actors.commissioning.store import CommissioningStore
 from actors.core.store import Store
 from actors.discovery.store import DiscoveryStore
+from actors.entity.store import EntityStore
 from actors.export.store import ExportStore
 from actors.fdd.store import FddStore
 from actors.mqtt.store import MqttStore
@@ -14,6 +15,7 @@ from actors.schedule.store import ScheduleStore
 from actors.webhook.store import WebhookStore
 
 SITE_STORES: Final[dict[str, type[Store]]] = {
+    "entities": EntityStore,
     "schedules": ScheduleStore,
     "programs": ProgramStore,
     "discovery": DiscoveryStore,

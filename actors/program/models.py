@@ -190,7 +190,7 @@ class AlarmTrigger(_Block):
     kind: Literal["alarm_trigger"] = "alarm_trigger"
     input: BlockId
     point: PointId
-    severity: Literal["critical", "high", "medium", "low", "info"] = "medium"
+    severity: Literal["critical", "high", "medium", "low"] = "medium"
     message: str = Field(min_length=1, max_length=300)
 
 

@@ -81,7 +81,7 @@ class AlarmSection(_Section):
 
     kind: Literal["alarms"] = "alarms"
     site: str | None = Field(default=None, max_length=64)
-    severities: list[Literal["critical", "high", "medium", "low", "info"]] = Field(default=[], max_length=5)
+    severities: list[Literal["critical", "high", "medium", "low"]] = Field(default=[], max_length=5)
 
 
 class EnergySection(_Section):

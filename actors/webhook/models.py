@@ -18,7 +18,7 @@ EventName = Literal[
     "fdd_fault_cleared",
 ]
 """The events that the dispatcher follows, as the reference names them."""
-SeverityName = Literal["critical", "high", "medium", "low", "info"]
+SeverityName = Literal["critical", "high", "medium", "low"]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^-?[A-Za-z][A-Za-z0-9_]*$")]
 ALL_EVENTS: tuple[EventName, ...] = EventName.__args__  # type: ignore[attr-defined]
 
