@@ -9,6 +9,7 @@ from actors.entity.store import EntityStore
 from actors.export.store import ExportStore
 from actors.fdd.store import FddStore
 from actors.mqtt.store import MqttStore
+from actors.notification.store import NotificationStore
 from actors.program.store import ProgramStore
 from actors.report.store import ReportStore
 from actors.schedule.store import ScheduleStore
@@ -25,6 +26,7 @@ SITE_STORES: Final[dict[str, type[Store]]] = {
 """One each per site, on that site's host."""
 
 CAMPUS_STORES: Final[dict[str, type[Store]]] = {
+    "notifications": NotificationStore,
     "mqtt": MqttStore,
     "webhooks": WebhookStore,
     "export": ExportStore,
