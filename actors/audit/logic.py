@@ -19,10 +19,7 @@ def looks_secret(name: str) -> bool:
 def masked(detail: Any) -> Any:
     """Give a detail with everything that looks like a secret hidden, at any depth."""
     if isinstance(detail, dict):
-        return {
-            str(key): MASK if looks_secret(str(key)) else masked(value)
-            for key, value in detail.items()
-        }
+        return {str(key): MASK if looks_secret(str(key)) else masked(value) for key, value in detail.items()}
     if isinstance(detail, list | tuple):
         return [masked(each) for each in detail]
     return detail
