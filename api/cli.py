@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 
+from actors.core.clock import from_iso, to_iso
 from actors.core.errors import OpenCrateError
 from api.config import ConfigFileError, load
 from bridges.simulator.cli import simulate
@@ -74,7 +76,73 @@ def check(config: Annotated[Path, typer.Argument(help="The campus.yaml to check.
     console.print(f"{config} is good.")
 
 
-def _fail(message: str) -> None:
+Data = Annotated[Path, typer.Option(envvar="OPENCRATE_DATA", help="Folder of all files.")]
+
+
+@app.command()
+def restore(
+    stores: Annotated[
+        list[str] | None, typer.Argument(help="Stores such as nodes@north; all where none is named.")
+    ] = None,
+    data: Data = Path("data"),
+    at: Annotated[str | None, typer.Option(help="Not newer than this: 2026-11-23T18:00:00Z.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Only list the backups that there are.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Bring stores back from their backups, while nothing runs; the present files are moved aside."""
+    from api import restore as command  # noqa: PLC0415 - imports what only this command needs
+
+    try:
+        found = command.backups(data)
+        if listed:
+            for each in found:
+                console.print(f"{each.store:24} {to_iso(each.time)} {each.size:>12,} bytes  {each.path}")
+            return
+        chosen = command.choose(found, stores or [], _moment(at))
+        for each in chosen:
+            console.print(f"{each.store:24} from {to_iso(each.time)}")
+        if not yes:
+            typer.confirm("Replace these files? The present ones are moved aside.", abort=True)
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("restoring", total=len(chosen))
+
+            def told(done: command.Restored) -> None:
+                bar.advance(task)
+                aside = f", was moved to {done.aside.name}" if done.aside else ""
+                bar.console.print(f"{done.backup.store} is restored{aside}")
+
+            command.restore(data, chosen, told)
+    except OpenCrateError as error:
+        _fail(str(error))
+
+
+audit = typer.Typer(help="The audit log.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
+
+
+@audit.command()
+def verify(data: Data = Path("data")) -> None:
+    """Follow the chain of hashes; name the first entry that doesn't fit. Ends with 1 when there is one."""
+    from api import restore as command  # noqa: PLC0415 - imports what only this command needs
+
+    try:
+        found = command.verify_audit(data)
+    except OpenCrateError as error:
+        _fail(str(error))
+    if not found.ok:
+        errors.print(f"[red]entry {found.first_broken} does not fit:[/red] {found.entries} before it do")
+        raise typer.Exit(1)
+    console.print(f"{found.entries} entries, each fits the one before.")
+
+
+def _moment(text: str | None) -> int | None:
+    try:
+        return None if text is None else from_iso(text)
+    except ValueError as error:
+        _fail(f"--at: {error}")
+
+
+def _fail(message: str) -> NoReturn:
     errors.print(f"[red]error:[/red] {escape(message)}")
     raise typer.Exit(2)
 

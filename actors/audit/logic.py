@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+from actors.audit.models import AuditCheck
 
 GENESIS: Final = "0" * 64
 """The hash before the first entry."""
@@ -32,3 +35,18 @@ def entry_hash(before: str, *entry: int | str) -> str:
     """
     content = json.dumps([before, *entry], ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+HASHED: Final = ("id", "timestamp", "user", "action", "target", "detail")
+"""The columns of an entry that its hash covers, in order."""
+
+
+def follow(entries: Iterable[Mapping[str, Any]]) -> AuditCheck:
+    """Follow the chain of hashes over all entries in order of their ids; name the first that doesn't fit."""
+    before, count = GENESIS, 0
+    for entry in entries:
+        told = entry_hash(before, *(entry[column] for column in HASHED))
+        if entry["id"] != count + 1 or told != entry["hash"]:
+            return AuditCheck(ok=False, entries=count, first_broken=entry["id"])
+        before, count = entry["hash"], count + 1
+    return AuditCheck(ok=True, entries=count)

@@ -100,10 +100,14 @@ def damage(path: Path) -> str | None:
     return None if found == ["ok"] else "; ".join(map(str, found))
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file and its WAL; never delete them. Gives the new name."""
+def set_aside(path: Path, why: str = "damaged") -> Path:
+    """Rename a file that is damaged or replaced, and its WAL; never delete them. Gives the new name."""
     stamp = to_iso(now_ms()).replace(":", "").replace("-", "")
-    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    target = path.with_name(f"{path.name}.{why}-{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.{why}-{stamp}-{number}")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
@@ -168,16 +172,26 @@ def migrate(connection: apsw.Connection, path: Path, name: str, migrations: Sequ
             connection.execute(f"PRAGMA user_version={number}").fetchall()
 
 
+def put_back(backup: Path, path: Path) -> None:
+    """Make `path`, which isn't there, a copy of a backup."""
+    source, target = apsw.Connection(str(backup)), apsw.Connection(str(path))
+    try:
+        with target.backup("main", source, "main") as job:
+            job.step(-1)
+    finally:
+        source.close()
+        target.close()
+
+
 def restore_newest(path: Path) -> Path | None:
     """Put the newest sound backup in the place of a file that was set aside. Gives the backup's path."""
     for candidate in backups(path):
         if damage(candidate) is None:
-            source, target = apsw.Connection(str(candidate)), apsw.Connection(str(path))
-            try:
-                with target.backup("main", source, "main") as job:
-                    job.step(-1)
-            finally:
-                source.close()
-                target.close()
+            put_back(candidate, path)
             return candidate
     return None
+
+
+def backup_time(backup: Path) -> int:
+    """Give when a backup was made (ms), which its name says."""
+    return int(backup.name.split(".")[-2])

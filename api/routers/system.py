@@ -132,9 +132,10 @@ async def devices(user: CurrentUser, campus: Actors, site: SiteId = None) -> Pag
 @router.post("/backup")
 async def backup(user: UserEditor, campus: Actors) -> Page:
     """Copy every store's file while it is in use."""
-    stores = [("campus", campus.call, name) for name in ("users", "audit")]
+    stores = [("campus", campus.call, name) for name in ("users", "audit", *campus.stores)]
     for of in campus.sites.values():
-        stores += [(of.id, of.call, name) for name in ("nodes", "history", "alarms", "overrides")]
+        mine = ("nodes", "history", "alarms", "overrides", *of.stores)
+        stores += [(of.id, of.call, name) for name in mine]
     paths = [
         {"store": f"{name}@{scope}", "path": await call(name, "backup", timeout=300.0)}
         for scope, call, name in stores
