@@ -72,11 +72,19 @@ class ApiConfig(_Strict):
     trusted_proxies: list[str] = []
 
 
+class BackupConfig(_Strict):
+    """When stores are backed up, and how many backups of each are kept."""
+
+    every_hours: float = Field(default=24.0, ge=1, le=24 * 31)
+    keep: int = Field(default=7, ge=1, le=1000)
+
+
 class CampusConfig(_Strict):
     """The whole of `campus.yaml`."""
 
     campus: str = Field(default="Campus", min_length=1, max_length=200)
     api: ApiConfig = ApiConfig()
+    backups: BackupConfig = BackupConfig()
     sites: list[SiteConfig] = Field(min_length=1)
 
 

@@ -76,6 +76,7 @@ class Campus:
     bus: Any
     stores: dict[str, Any] = field(default_factory=dict)
     """The other campus stores, by the names of `api.stores.CAMPUS_STORES`."""
+    engines: dict[str, Any] = field(default_factory=dict)
     known: dict[str, tuple[float, User]] = field(default_factory=dict)
     """Tokens that were found good a moment ago."""
 
@@ -87,7 +88,7 @@ class Campus:
 
     def actors(self) -> dict[str, Any]:
         """Give the campus actors by name."""
-        return {"bus": self.bus, "users": self.users, "audit": self.audit} | self.stores
+        return {"bus": self.bus, "users": self.users, "audit": self.audit} | self.stores | self.engines
 
     def site(self, site_id: str) -> SiteActors:
         """Give a site. Raises NotFoundError."""

@@ -12,6 +12,7 @@ import ray
 from actors.alarm.engine import AlarmEngine
 from actors.alarm.store import AlarmStore
 from actors.audit.store import AuditStore
+from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
 from actors.bus.journal import JournalStore
@@ -62,8 +63,8 @@ class Raiser:
         self._logs = self._data / "logs"
         self.order: list[tuple[str, Any]] = []
         self._up = 0
-        self._total = 3 + len(CAMPUS_STORES)
-        self._total += sum(10 + len(SITE_STORES) + len(_protocols(site)) for site in campus.config.sites)
+        self._total = 4 + len(CAMPUS_STORES)
+        self._total += sum(11 + len(SITE_STORES) + len(_protocols(site)) for site in campus.config.sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_all(self) -> CampusActors:
@@ -75,6 +76,7 @@ class Raiser:
             name: self._create(plain, name, CAMPUS, str(self._data / CAMPUS), Publisher(bus))
             for name, plain in CAMPUS_STORES.items()
         }
+        backups = self._backups(CAMPUS, {"users": users, "audit": audit} | stores)
         self._ready("users", users)
         sites = {site.id: self._site(site) for site in self._campus.config.sites}
         self._settle()
@@ -86,6 +88,7 @@ class Raiser:
             audit=audit,
             bus=bus,
             stores=stores,
+            engines={"backups": backups},
         )
 
     def _site(self, site: SiteConfig) -> SiteActors:
@@ -112,6 +115,8 @@ class Raiser:
         commands = self._create(
             CommandEngine, "commands", site.id, site.id, nodes, points, overrides, bridges, publish, bus
         )
+        kept = {"nodes": nodes, "history": history, "alarms": alarms, "overrides": overrides}
+        backups = self._backups(site.id, kept | stores | {"journal": journal})
         return SiteActors(
             id=site.id,
             name=site.name,
@@ -124,8 +129,13 @@ class Raiser:
             commands=commands,
             stores=stores | {"journal": journal},
             bridges=bridges,
-            engines={"alarm_engine": engine, "history_reader": reader},
+            engines={"alarm_engine": engine, "history_reader": reader, "backups": backups},
         )
+
+    def _backups(self, site: str, stores: dict[str, Any]) -> Any:
+        settings = self._campus.config.backups
+        every = settings.every_hours * 3600
+        return self._create(BackupScheduler, "backups", site, site, stores, every=every, keep=settings.keep)
 
     def _bridge(self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher) -> Any:
         if protocol == "bacnet":
@@ -172,7 +182,7 @@ def _protocols(site: SiteConfig) -> list[str]:
     return sorted({network.protocol for network in site.networks})
 
 
-STOP_ORDER = ("bacnet", "modbus", "commands", "alarm_engine", "points")
+STOP_ORDER = ("bacnet", "modbus", "commands", "alarm_engine", "backups", "points")
 """Bridges first, then engines, then the point store with its feed; the stores and buses after them."""
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 import apsw
 import ray
 
+from actors.backup.models import BackupFile
 from actors.bus.events import Changed, Event, WatchMoved, event_json
 from actors.core import sqlite
 from actors.core.clock import Clock, now_ms
@@ -235,10 +236,24 @@ class Store:
         return self.version()
 
     @ray.method
-    def backup(self) -> str:
-        """Copy the file while it is in use, check the copy and give its path. Raises StorageError."""
-        with sqlite.plain_errors(self.name):
-            return str(sqlite.back_up(self.db, self.path))
+    def backup(self, keep: int = sqlite.KEEP_BACKUPS) -> str:
+        """Copy the file while it is in use, check the copy, keep the newest `keep`; give the copy's path.
+
+        Raises StorageError.
+        """
+        try:
+            with sqlite.plain_errors(self.name):
+                return str(sqlite.back_up(self.db, self.path, keep=keep))
+        except OSError as error:
+            raise StorageError(self.name, f"no backup was made: {error.strerror or error}") from error
+
+    @ray.method
+    def backups(self) -> list[BackupFile]:
+        """List the backups of this store, newest first."""
+        return [
+            BackupFile(path=str(path), time=sqlite.backup_time(path), size=path.stat().st_size)
+            for path in sqlite.backups(self.path)
+        ]
 
     @ray.method
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from actors.bus.bus import BusStats
 from actors.core.clock import Timestamp, now_ms
-from actors.core.errors import OpenCrateError
+from actors.core.errors import OpenCrateError, UnreachableError
 from actors.core.health import Health, HealthState
 from api.deps import Actors, Campus, CurrentUser, Page, SiteId, UserEditor, ask
 
@@ -129,16 +129,39 @@ async def devices(user: CurrentUser, campus: Actors, site: SiteId = None) -> Pag
     return Page(items=items, unreachable_sites=sorted(set(away)))
 
 
-@router.post("/backup")
-async def backup(user: UserEditor, campus: Actors) -> Page:
-    """Copy every store's file while it is in use."""
-    stores = [("campus", campus.call, name) for name in ("users", "audit", *campus.stores)]
+def _files(campus: Campus) -> list[tuple[str, Any, str]]:
+    """Give every store that has a file, as (scope, call, name)."""
+    stores: list[tuple[str, Any, str]] = [
+        ("campus", campus.call, name) for name in ("users", "audit", *campus.stores)
+    ]
     for of in campus.sites.values():
         mine = ("nodes", "history", "alarms", "overrides", *of.stores)
         stores += [(of.id, of.call, name) for name in mine]
+    return stores
+
+
+@router.get("/backups")
+async def backups(user: UserEditor, campus: Actors) -> Page:
+    """List the backups of every store, newest first; `opencrate restore` brings one back."""
+    items: list[Any] = []
+    away: set[str] = set()
+    for scope, call, name in _files(campus):
+        try:
+            found = await call(name, "backups")
+        except UnreachableError:
+            away.add(scope)
+            continue
+        items += [{"store": f"{name}@{scope}", **each.model_dump(mode="json")} for each in found]
+    items.sort(key=lambda each: str(each["time"]), reverse=True)
+    return Page(items=items, unreachable_sites=sorted(away))
+
+
+@router.post("/backup")
+async def backup(user: UserEditor, campus: Actors) -> Page:
+    """Copy every store's file while it is in use."""
     paths = [
         {"store": f"{name}@{scope}", "path": await call(name, "backup", timeout=300.0)}
-        for scope, call, name in stores
+        for scope, call, name in _files(campus)
     ]
     await campus.log(user.username, "backup", "all stores", stores=[each["store"] for each in paths])
     return Page(items=paths)
