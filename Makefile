@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 APT = if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(1); \
 	else sudo apt-get update -q && sudo apt-get install -y -q $(1); fi
 
-.PHONY: run test lint types fast clean
+.PHONY: run test crash lint types fast clean
 
 run: $(VENV)/.ready
 	@exec $(BIN)/opencrate up --demo
@@ -18,6 +18,10 @@ test: $(VENV)/.ready-for-tests lint types
 
 fast: $(VENV)/.ready-for-tests
 	$(BIN)/python -m pytest -m "not cluster and not browser"
+
+# A long run of the crash tests, with how many of what.
+crash: $(VENV)/.ready-for-tests
+	OPENCRATE_CRASH_KILLS=30 $(BIN)/python -m pytest -s tests/crash
 
 lint: $(VENV)/.ready-for-tests
 	$(BIN)/ruff check .
