@@ -14,6 +14,7 @@ from api.routers import (
     auth,
     commissioning,
     discovery,
+    energy,
     entities,
     events,
     export,
@@ -55,6 +56,7 @@ ROUTERS = (
     reports.router,
     fdd.router,
     webhooks.router,
+    energy.router,
     system.router,
     ws_router,
 )

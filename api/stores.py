@@ -5,6 +5,7 @@ from typing import Final
 from actors.commissioning.store import CommissioningStore
 from actors.core.store import Store
 from actors.discovery.store import DiscoveryStore
+from actors.energy.store import EnergyStore
 from actors.entity.store import EntityStore
 from actors.export.store import ExportStore
 from actors.fdd.store import FddStore
@@ -22,6 +23,7 @@ SITE_STORES: Final[dict[str, type[Store]]] = {
     "discovery": DiscoveryStore,
     "commissioning": CommissioningStore,
     "fdd": FddStore,
+    "energy": EnergyStore,
 }
 """One each per site, on that site's host."""
 

@@ -11,6 +11,7 @@ from actors.bus.journal import Entry, JournalStore
 from actors.commissioning.models import NewSession
 from actors.core.store import Store
 from actors.discovery.models import FoundDevice
+from actors.energy.models import NewMeter
 from actors.entity.models import NewEntity
 from actors.export.models import NewTarget
 from actors.fdd.models import NewRule as NewFddRule
@@ -177,6 +178,12 @@ CASES: dict[str, Case] = {
         lambda store, n: store.delete_rule(
             store.one("SELECT id FROM fdd_rule WHERE name = ? AND NOT deleted", f"r{n}")["id"]
         ),
+    ),
+    "energy": Case(
+        SITE_STORES["energy"],
+        lambda store, n: store.create_meter(NewMeter(name=f"r{n}", node_id="meter-1/energy")),
+        _named("energy_meter"),
+        _drop_named("delete_meter", "energy_meter"),
     ),
     "reports": Case(
         CAMPUS_STORES["reports"],
