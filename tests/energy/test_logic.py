@@ -17,6 +17,7 @@ from actors.energy.logic import (
     CSV_COLUMNS,
     DEMAND_INTERVAL,
     HOUR,
+    Consumption,
     Peak,
     Usage,
     acceptable,
@@ -131,11 +132,22 @@ def test_the_peak_is_the_highest_full_quarter_of_an_hour() -> None:
     late = demand_peak(partial(consumption_of_power, samples), 20 * MINUTE, 2 * HOUR)
     assert late == Peak(pytest.approx(10.0), 2 * DEMAND_INTERVAL)
     holes = [each for each in samples if not 15 * MINUTE < each[0] < 28 * MINUTE]
-    assert demand_peak(partial(consumption_of_power, holes, max_gap=MINUTE), 0, HOUR) is not None
+    rest = demand_peak(partial(consumption_of_power, holes, max_gap=MINUTE), 0, HOUR)
+    assert rest is not None
+    assert (rest.at, rest.value) == (0, pytest.approx(11.0))
     counter = [(n * DEMAND_INTERVAL, float(n * n)) for n in range(9)]
     assert demand_peak(partial(consumption_of_counter, counter), 0, 2 * HOUR) == Peak(
         60.0, 7 * DEMAND_INTERVAL
     )
+
+
+def test_the_first_of_equal_peaks_wins_and_a_quarter_with_a_hole_does_not_count() -> None:
+    def consumed(start: int, end: int) -> Consumption:
+        value = {4: 30.0, 5: 90.0, 6: 30.0}.get(start // DEMAND_INTERVAL, 10.0)
+        covered = (end - start) // (2 if start // DEMAND_INTERVAL == 5 else 1)
+        return Consumption(value * (end - start) / HOUR, covered)
+
+    assert demand_peak(consumed, 7 * MINUTE, 3 * HOUR) == Peak(30.0, 4 * DEMAND_INTERVAL)
 
 
 @given(SERIES)
