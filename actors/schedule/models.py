@@ -15,11 +15,19 @@ class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})
+"""Files beside the zones that name no place: what they mean depends on the host."""
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("a time zone of the IANA database, such as Europe/Vienna") from None
+        known = False
+    else:
+        known = name not in NO_PLACES
+    if not known:
+        raise ValueError("a time zone of the IANA database, such as Europe/Vienna")
     return name
 
 
@@ -69,11 +77,15 @@ class DateRange(_Input):
 
 
 class WeekNDay(_Input):
-    """Days by week of the month: week 1 is days 1 to 7, 5 is 29 to 31, "last" the last seven days."""
+    """Days by week of the month (135-2020, 21, BACnetWeekNDay).
+
+    Week 1 is days 1 to 7, 5 is 29 to 31; "last" is the last seven days, "second_last" the seven before those,
+    and so on.
+    """
 
     kind: Literal["week_n_day"] = "week_n_day"
     month: int | Literal["odd", "even"] | None = None
-    week: int | Literal["last"] | None = None
+    week: int | Literal["last", "second_last", "third_last", "fourth_last"] | None = None
     weekday: int | None = Field(default=None, ge=1, le=7)
 
     @model_validator(mode="after")
@@ -81,7 +93,7 @@ class WeekNDay(_Input):
         if isinstance(self.month, int) and not 1 <= self.month <= 12:
             raise ValueError("month: 1 to 12, odd or even")
         if isinstance(self.week, int) and not 1 <= self.week <= 5:
-            raise ValueError("week: 1 to 5, or last")
+            raise ValueError("week: 1 to 5, or last, second_last, third_last, fourth_last")
         return self
 
 

@@ -147,7 +147,10 @@ class ScheduleStore(Store):
 
     @ray.method
     def effective(self, schedule_id: int, at: int | None = None) -> Effective:
-        """Give what a schedule gives at a time (ms; now where left out). Raises NotFoundError."""
+        """Give what a schedule gives at a time (ms; now where left out).
+
+        Raises NotFoundError, and BadInputError for a time past 2154.
+        """
         moment = self.clock() if at is None else at
         return logic.effective(self._get(schedule_id), self._calendars(), moment)
 
@@ -281,12 +284,13 @@ class ScheduleStore(Store):
         """Let a schedule command a point; twice changes nothing. Raises NotFoundError."""
         with self.transaction():
             self._get(schedule_id)
-            self.run(
+            fresh = self.run(
                 "INSERT INTO schedule_assignment (schedule_id, node_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 schedule_id,
                 node_id,
             )
-            self.config_moved()
+            if fresh:
+                self.config_moved()
         return self._assignment(schedule_id, node_id)
 
     @ray.method

@@ -107,6 +107,35 @@ def test_bad_input_is_refused_by_field(
     assert (answer.status_code, answer.json()["error"]["detail"][0]["field"]) == (422, field), answer.text
 
 
+def test_times_without_a_calendar_are_refused(served: Served) -> None:
+    client, admin = served.client, served.admin
+    client.post("/api/schedules", json=SCHEDULE, headers=admin)
+    for path, params, field in (
+        ("effective", {"at": "9999-12-31T23:59:59Z"}, "at"),
+        ("effective", {"at": "2026-11-23T07:00:00"}, "at"),
+        ("preview", {"start": "9999-12-31T00:00:00Z", "end": "9999-12-31T01:00:00Z"}, "start"),
+        ("preview", {"start": "2026-11-23T07:00:00Z", "end": "2026-11-23T07:00:00Z"}, "end"),
+    ):
+        answer = client.get(f"/api/schedules/1/{path}", params=params, headers=admin)
+        assert (answer.status_code, answer.json()["error"]["detail"][0]["field"]) == (422, field), answer.text
+
+
+def test_lists_page_by_page_and_by_filter(served: Served) -> None:
+    client, admin = served.client, served.admin
+    for number in range(3):
+        body = SCHEDULE | {"name": f"S{number}", "enabled": number != 1}
+        client.post("/api/schedules", json=body, headers=admin)
+        client.post("/api/schedules/calendars", json={"name": f"C{number}"}, headers=admin)
+    for path in ("/api/schedules", "/api/schedules/calendars"):
+        first = client.get(path, params={"limit": 2}, headers=admin).json()
+        rest = client.get(path, params={"cursor": first["next_cursor"]}, headers=admin).json()
+        assert [each["id"] for each in (*first["items"], *rest["items"])] == [1, 2, 3]
+        assert rest["next_cursor"] is None
+        assert client.get(path, params={"cursor": "x"}, headers=admin).status_code == 422
+    off = client.get("/api/schedules?enabled=false&text=s", headers=admin).json()["items"]
+    assert [each["name"] for each in off] == ["S1"]
+
+
 def test_unknown_points_names_twice_and_missing_permissions(served: Served) -> None:
     client, admin = served.client, served.admin
     assert client.post("/api/schedules", json=SCHEDULE, headers=admin).status_code == 201

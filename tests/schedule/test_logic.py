@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from actors.core.errors import BadInputError
-from actors.schedule.logic import effective, fits, held_at, next_change, preview
+from actors.schedule.logic import FROM_THE_END, LAST, effective, fits, held_at, next_change, preview
 from actors.schedule.models import (
     Calendar,
     CalendarEntry,
@@ -82,6 +82,9 @@ EVERY_DAY = DatePattern()
         (WeekNDay(week="last", weekday=1), "2026-05-25", "2026-05-18"),
         (WeekNDay(week=5), "2026-01-29", "2026-01-28"),
         (WeekNDay(week=1), "2026-01-07", "2026-01-08"),
+        (WeekNDay(week="second_last"), "2026-02-21", "2026-02-22"),
+        (WeekNDay(week="third_last"), "2026-01-17", "2026-01-18"),
+        (WeekNDay(week="fourth_last", weekday=1), "2026-05-04", "2026-05-11"),
         (WeekNDay(month="odd", weekday=7), "2026-03-01", "2026-02-01"),
     ],
 )
@@ -92,7 +95,7 @@ def test_days_fit_their_period(period: Any, inside: str, outside: str) -> None:
 
 @given(
     day=st.dates(date(1990, 1, 1), date(2100, 1, 1)),
-    week=st.sampled_from([1, 2, 3, 4, 5, "last"]),
+    week=st.sampled_from([1, 2, 3, 4, 5, *FROM_THE_END]),
     weekday=st.integers(1, 7),
 )
 def test_weeks_of_the_month_are_what_counting_says(day: date, week: Any, weekday: int) -> None:
@@ -102,8 +105,8 @@ def test_weeks_of_the_month_are_what_counting_says(day: date, week: Any, weekday
         if (each := day.replace(day=1) + timedelta(days=number)).month == day.month
         and each.isoweekday() == weekday
     ]
-    if week == "last":
-        expected = day == same[-1]
+    if isinstance(week, str):
+        expected = day == same[-1 - FROM_THE_END.index(week)]
     else:
         expected = any(each == day and (each.day - 1) // 7 == week - 1 for each in same)
     assert fits(WeekNDay(week=week, weekday=weekday), day) == expected
@@ -211,16 +214,54 @@ def schedules(draw: st.DrawFn) -> Schedule:
         exception(number, draw(st.integers(1, 4)), draw(PERIODS), *draw(ENTRIES).items())
         for number in range(draw(st.integers(0, 3)))
     ]
-    zone = draw(st.sampled_from(["UTC", VIENNA, "Australia/Lord_Howe", "America/St_Johns"]))
+    zone = draw(st.sampled_from(ZONES))
     return schedule(week=week, exceptions=found, zone=zone, default_value=draw(st.none() | st.just(9.0)))
 
 
+# Days around changes of the clock in one of the zones, and one without. Cairo and Santiago change at
+# midnight, St John's did so a minute past it, and Apia had no 30 December 2011 at all.
+ZONES = [
+    "UTC",
+    VIENNA,
+    "Australia/Lord_Howe",
+    "America/St_Johns",
+    "Africa/Cairo",
+    "America/Santiago",
+    "Pacific/Apia",
+]
 STARTS = st.sampled_from(
-    ["2026-03-28T12:00", "2026-10-24T12:00", "2026-11-01T00:00", "2026-04-04T10:00", "2026-02-27T23:00"]
+    [
+        "2026-03-28T12:00",
+        "2026-10-24T12:00",
+        "2026-11-01T00:00",
+        "2026-04-04T10:00",
+        "2026-02-27T23:00",
+        "2026-04-23T06:00",
+        "2026-10-29T06:00",
+        "2026-09-05T06:00",
+        "2010-11-06T06:00",
+        "2010-03-13T06:00",
+        "2011-12-29T06:00",
+    ]
 )
 
 
-@settings(max_examples=40)
+def plainly(one: Schedule, moment: int) -> tuple[Any, Source]:
+    """Read a schedule off the wall clock, rule by rule, as ASHRAE 135-2020, 12.24.4 tells it."""
+    local = datetime.fromtimestamp(moment / 1000, ZoneInfo(one.zone))
+    now = f"{local:%H:%M}"
+    for each in sorted(one.exceptions, key=lambda each: (each.priority, each.id)):
+        assert each.period is not None
+        past = [entry for entry in each.entries if entry.time <= now]
+        if fits(each.period, local.date()) and past and max(past, key=lambda e: e.time).value is not None:
+            return max(past, key=lambda e: e.time).value, Source.EXCEPTION
+    week = [entry for entry in one.week if entry.weekday == local.isoweekday() and entry.time <= now]
+    if week and max(week, key=lambda e: e.time).value is not None:
+        return max(week, key=lambda e: e.time).value, Source.WEEK
+    return one.default_value, Source.DEFAULT
+
+
+@settings(max_examples=150, deadline=None)
 @given(one=schedules(), start=STARTS)
 def test_steps_are_what_looking_every_15_minutes_says(one: Schedule, start: str) -> None:
     begin = ms(start)
@@ -230,33 +271,74 @@ def test_steps_are_what_looking_every_15_minutes_says(one: Schedule, start: str)
     for moment in range(begin, end, 15 * MINUTE):
         while at + 1 < len(found) and found[at + 1].time <= moment:
             at += 1
-        value, source, _ = held_at(one, {}, moment)
-        assert (found[at].value, found[at].source) == (value, source)
+        assert (found[at].value, found[at].source) == plainly(one, moment) == held_at(one, {}, moment)[:2]
     for before, after in pairwise(found):
         assert before.time < after.time
         assert (before.value, before.source) != (after.value, after.source)
 
 
-@settings(max_examples=40)
+@settings(max_examples=100, deadline=None)
 @given(one=schedules(), start=STARTS, minutes=st.integers(0, 2000))
 def test_the_next_change_is_the_first_time_that_the_value_differs(
     one: Schedule, start: str, minutes: int
 ) -> None:
     at = ms(start) + minutes * MINUTE
-    value = held_at(one, {}, at)[0]
+    value = plainly(one, at)[0]
     change = next_change(one, {}, at)
     limit = at + 4 * DAY if change is None else min(change, at + 4 * DAY)
-    assert all(held_at(one, {}, moment)[0] == value for moment in range(at, limit, 15 * MINUTE))
+    assert all(plainly(one, moment)[0] == value for moment in range(at, limit, 15 * MINUTE))
     if change is not None:
-        assert held_at(one, {}, change)[0] != value
-        assert held_at(one, {}, change - 1)[0] == value
+        assert plainly(one, change)[0] != value
+        assert plainly(one, change - 1)[0] == value
     assert effective(one, {}, at).next_change == change
+
+
+def test_steps_go_forward_where_the_clock_is_changed_at_midnight() -> None:
+    # 2026-04-24 00:00 becomes 01:00 in Cairo; the 23rd is a Thursday.
+    one = schedule(zone="Africa/Cairo", week=weekly(4, ("22:00", 1.0), ("23:30", 2.0)))
+    found = preview(one, {}, ms("2026-04-23T12:00"), ms("2026-04-25T00:00"))
+    assert [(each.time, each.value) for each in found[1:]] == [
+        (ms("2026-04-23T20:00"), 1.0),
+        (ms("2026-04-23T21:30"), 2.0),
+        (ms("2026-04-23T22:00"), 10.0),
+    ]
+
+
+def test_the_effective_value_of_many_exceptions_and_holidays_is_what_looking_at_each_day_says() -> None:
+    days = [DatePattern(year=2026 + n % 2, month=1 + n % 12, day=1 + n % 28) for n in range(200)]
+    holidays = Calendar(id=1, name="h", entries=[CalendarEntry(period=each) for each in days])
+    one = schedule(
+        exceptions=[
+            ScheduleException(
+                id=n,
+                schedule_id=1,
+                calendar_id=1,
+                priority=n,
+                entries=[TimeValue(time="06:00", value=None if n < 9 else 5.0)],
+            )
+            for n in range(1, 10)
+        ]
+    )
+    at = ms("2026-03-10T00:00")
+    day = date(2026, 3, 10)
+    while not any(fits(each, day) for each in days):
+        day += timedelta(days=1)
+    assert next_change(one, {1: holidays}, at) == ms(f"{day}T06:00")
+    assert held_at(one, {1: holidays}, ms(f"{day}T06:00")) == (5.0, Source.EXCEPTION, 9)
 
 
 def test_a_preview_is_bounded() -> None:
     for end in (0, -5, 63 * DAY):
         with pytest.raises(BadInputError, match="end"):
             preview(schedule(), {}, 0, end)
+    with pytest.raises(BadInputError, match="start"):
+        preview(schedule(), {}, LAST, LAST + 5)
+
+
+def test_time_ends_where_dates_do() -> None:
+    assert effective(schedule(zone="Pacific/Auckland"), {}, LAST - 1).value == 10.0
+    with pytest.raises(BadInputError, match="2154"):
+        effective(schedule(), {}, LAST)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +357,7 @@ def test_a_preview_is_bounded() -> None:
             "once",
         ),
         ({"kind": "analog", "zone": "Nowhere/Else"}, "IANA"),
+        ({"kind": "analog", "zone": "localtime"}, "IANA"),
         ({"kind": "analog", "starts_on": "2026-02-01", "ends_on": "2026-01-01"}, "before"),
         ({"kind": "analog", "priority": 17}, "16"),
     ],

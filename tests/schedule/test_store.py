@@ -154,8 +154,9 @@ def test_names_are_taken_once(world: World) -> None:
 def test_what_was_written_is_noted_and_told(world: World) -> None:
     made = world.store.create(schedule()).id
     world.store.assign(made, "p")
-    assert world.store.assign(made, "p").written_at is None, "twice changes nothing"
     world.events.clear()
+    assert world.store.assign(made, "p").written_at is None
+    assert world.events == [], "twice changes nothing"
     done = world.store.record_written(made, "p", 21.0)
     assert (done.written_value, done.written_at) == (21.0, NOON)
     assert world.events == [ScheduleWritten(schedule_id=made, node_id="p", value=21.0)]
