@@ -35,6 +35,37 @@ def test_a_record_from_start_to_end(served: Served) -> None:
     assert {"create_entity", "update_entity", "delete_entity"} <= actions
 
 
+def test_a_record_that_could_not_be_shown_is_not_kept(served: Served) -> None:
+    client, admin = served.client, served.admin
+    kept = client.post("/api/entities", json=RECORD, headers=admin)
+    assert kept.status_code == 201
+    for wrong in (
+        b'{"id": "x", "entity_type": "equip", "dis": "X", "data": {"x": "\\ud800"}}',
+        b'{"id": "x", "entity_type": "equip", "dis": "X", "data": {"x": NaN}}',
+        b'{"id": "x", "entity_type": "equip", "dis": "X", "tags": {"x": 1e999}}',
+        b'{"id": "x", "entity_type": "equip", "dis": "\\ud800"}',
+    ):
+        answer = client.post(
+            "/api/entities", content=wrong, headers=admin | {"Content-Type": "application/json"}
+        )
+        assert answer.status_code in {400, 422}, wrong
+    [listed] = client.get("/api/entities", headers=admin).json()["items"]
+    assert listed == kept.json() | {"site": "north"}
+
+
+def test_lists_page_by_page_and_by_filter(served: Served) -> None:
+    client, admin = served.client, served.admin
+    for number in range(3):
+        body = {"id": f"e{number}", "entity_type": "equip", "dis": f"E{number}"}
+        client.post("/api/entities", json=body | ({"parent_id": "e0"} if number else {}), headers=admin)
+    first = client.get("/api/entities?limit=2", headers=admin).json()
+    rest = client.get("/api/entities", params={"cursor": first["next_cursor"]}, headers=admin).json()
+    assert [each["id"] for each in (*first["items"], *rest["items"])] == ["e0", "e1", "e2"]
+    below = client.get("/api/entities?parent_id=e0&text=E2", headers=admin).json()["items"]
+    assert [each["id"] for each in below] == ["e2"]
+    assert client.delete("/api/entities/e0", headers=admin).status_code == 409
+
+
 def test_bad_input_unknown_types_and_missing_permissions(served: Served) -> None:
     client, admin = served.client, served.admin
     for change, field in (

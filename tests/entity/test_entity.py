@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from pydantic import ValidationError
 
 from actors.bus.events import EntityCreated, EntityDeleted, EntityUpdated
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
@@ -41,6 +42,54 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.store.close()
+
+
+def test_the_table_is_there(world: World) -> None:
+    rows = world.store.all("SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert {row["name"] for row in rows} >= {"entity"}
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"tags": {"area": float("nan")}}, "finite"),
+        ({"tags": {"note": "x" * 1001}}, "1000"),
+        ({"tags": {"a b": None}}, "pattern"),
+        ({"data": {"x": [float("inf")]}}, "finite"),
+        ({"data": {"x": "\ud800"}}, "valid Unicode"),
+        ({"data": {"\udfff": 1}}, "Unicode|unicode"),
+        ({"data": {"x": deep(32)}}, "levels deep"),
+    ],
+)
+def test_what_json_cant_give_back_is_refused(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        entity(**fields)
+    with pytest.raises(ValidationError, match=says):
+        EntityChange.model_validate(fields)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.dictionaries(st.text(), JSON, max_size=4))
+def test_what_is_taken_is_given_back(data: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        kept = EntityStore(folder)
+        kept.create(entity(data=data))
+        assert kept.get("ahu-1").data == data
+        kept.close()
 
 
 def test_a_record_is_kept_as_it_was_and_each_change_is_told(world: World) -> None:
