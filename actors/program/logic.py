@@ -169,10 +169,13 @@ def script_problems(block: Script) -> Iterator[str]:
     try:
         tree = ast.parse(block.source)
     except SyntaxError as error:
-        yield f"line {error.lineno}: {error.msg}"
+        yield f"line {error.lineno or 1}: {error.msg}"
         return
-    except (ValueError, MemoryError, RecursionError) as error:
+    except ValueError as error:
         yield f"the script can't be read: {error}"
+        return
+    except (MemoryError, RecursionError):
+        yield "the script can't be read: it is nested too deeply"
         return
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 0)
@@ -213,6 +216,8 @@ def check(program: NewProgram, points: Mapping[str, bool] | None = None) -> list
     if points is not None:
         problems += _point_problems(program, points)
     problems += _twice_written(program)
+    if isinstance(program.trigger, OnChange) and not program.trigger.points and not reads(program):
+        problems.append(Problem(block=None, message="trigger: no point is named or read, so it never runs"))
     return problems
 
 

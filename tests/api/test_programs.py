@@ -56,6 +56,20 @@ def test_a_program_that_isnt_right_is_refused_with_its_block(served: Served) -> 
     assert found == {"ok": False, "problems": [{"block": "zone", "message": "there is no point 'gone'"}]}
 
 
+def test_programs_page_by_page(served: Served) -> None:
+    client, admin = served.client, served.admin
+    for number in range(3):
+        client.post(
+            "/api/programs", json=PROGRAM | {"name": f"P{number}", "enabled": number != 1}, headers=admin
+        )
+    first = client.get("/api/programs?limit=2", headers=admin).json()
+    rest = client.get("/api/programs", params={"cursor": first["next_cursor"]}, headers=admin).json()
+    assert [each["name"] for each in (*first["items"], *rest["items"])] == ["P0", "P1", "P2"]
+    assert client.get("/api/programs?cursor=x", headers=admin).status_code == 422
+    off = client.get("/api/programs?enabled=false", headers=admin).json()["items"]
+    assert [each["name"] for each in off] == ["P1"]
+
+
 def test_names_are_unique_and_viewers_only_read(served: Served) -> None:
     client, admin = served.client, served.admin
     assert client.post("/api/programs", json=PROGRAM, headers=admin).status_code == 201

@@ -105,6 +105,11 @@ def _kinds() -> list[str]:
         ),
         ([{"kind": "script", "id": "s", "source": "x = 1"}], "s", "the script sets no result"),
         ([{"kind": "script", "id": "s", "source": "result = ("}], "s", "line 1: '(' was never closed"),
+        (
+            [{"kind": "script", "id": "s", "source": "result =" + "-" * 9000 + "1"}],
+            "s",
+            "the script can't be read: it is nested too deeply",
+        ),
     ],
 )
 def test_each_fault_names_its_block(blocks: list[dict[str, Any]], block: str, message: str) -> None:
@@ -145,6 +150,17 @@ def test_points_are_looked_up_where_they_are_known() -> None:
         ("out", "the point '1101/ao-1' can't be written"),
         (None, "trigger: there is no point 'gone'"),
     ]
+
+
+def test_a_program_that_no_change_would_run_is_not_right() -> None:
+    idle = program(constant("c", 1.0), write("out", "c"), trigger={"on": "change"})
+    assert said(idle) == [(None, "trigger: no point is named or read, so it never runs")]
+    with pytest.raises(BadInputError, match="trigger"):
+        refuse(check(idle))
+    assert said(program(read(), write(), trigger={"on": "change"})) == []
+    assert (
+        said(program(constant("c", 1.0), write("out", "c"), trigger={"on": "change", "points": ["p"]})) == []
+    )
 
 
 def test_a_cycle_is_named_and_what_only_follows_it_is_not() -> None:

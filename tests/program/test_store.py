@@ -51,6 +51,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.store.close()
 
 
+def test_the_tables_are_there(world: World) -> None:
+    rows = world.store.all("SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert {row["name"] for row in rows} >= {"program", "program_execution", "program_state"}
+
+
 def test_a_program_is_kept_as_it_was_saved(world: World) -> None:
     new = program(trigger={"on": "change", "points": ["1101/ai-1"]}, priority=12, shadow=True)
     made = world.store.create(new, "ana")
