@@ -232,9 +232,9 @@ class DiscoveryStore(Store):
         limit: int = 100,
         cursor: str | None = None,
     ) -> tuple[list[DiscoveredDevice], str | None]:
-        """Give devices in the order in which they were found; `text` looks at key, name, vendor and model.
+        """Give devices in the order in which they were found.
 
-        Raises BadInputError.
+        `text` is looked for in key, address, name, vendor and model. Raises BadInputError.
         """
         rows, after = page(
             cursor,
@@ -242,7 +242,7 @@ class DiscoveryStore(Store):
             lambda last, n: self.all(
                 f"SELECT * FROM ({DEVICE}) WHERE id > ?1 AND (?2 IS NULL OR state = ?2)"  # noqa: S608 - a constant
                 " AND (?3 IS NULL OR protocol = ?3) AND (?4 IS NULL OR network_id = ?4)"
-                " AND (?5 IS NULL OR instr(lower(device_key || ' ' || name || ' ' || vendor || ' ' || model),"
+                " AND (?5 IS NULL OR instr(lower(concat_ws(' ', device_key, address, name, vendor, model)),"
                 " lower(?5))) AND (?6 IS NULL OR conflict = ?6) ORDER BY id LIMIT ?7",
                 last,
                 state,

@@ -58,6 +58,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.store.close()
 
 
+def test_the_tables_are_there(world: World) -> None:
+    rows = world.store.all("SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert {row["name"] for row in rows} >= {"discovered_device", "discovered_point", "discovery_scan"}
+
+
 def test_a_file_of_version_2_comes_through_all_migrations(tmp_path: Path) -> None:
     shutil.copy(OLD, tmp_path / "discovery.db")
     store = DiscoveryStore(tmp_path)
@@ -247,6 +252,9 @@ def test_filters_and_pages(world: World) -> None:
     assert [each.device_key for each in (*first, *rest)] == list("01234")
     assert end is None
     assert [each.device_key for each in world.store.find(text="acme")[0]] == ["1", "3"]
+    other = world.store.found(device("0", "10.0.0.99"))
+    assert [each.id for each in world.store.find(text="0.99")[0]] == [other.id]
+    world.store.forget(other.id)
     assert world.store.find(DeviceState.ACCEPTED) == ([], None)
     assert len(world.store.find(protocol="bacnet", network_id="ip-main")[0]) == 5
     assert world.store.find(network_id="none")[0] == []
