@@ -4,7 +4,7 @@ import math
 from enum import IntFlag
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 PointValue = bool | int | float | str
 """Analog points are floats, binary points bools, multi-state points ints (from 1), others text."""
@@ -62,3 +62,32 @@ StatusFlags = Annotated[
     WithJsonSchema({"type": "array", "items": {"enum": flag_names(63)}, "examples": [[]]}),
 ]
 """Status flags in a model: an int in Python, a list of names in JSON."""
+
+
+DEEPEST = 32
+"""Levels of lists and objects that free data of a record may have."""
+
+
+def plain_json(value: Any, level: int = 0) -> Any:
+    """Refuse what can't be given back as JSON in UTF-8. Raises ValueError."""
+    if level > DEEPEST:
+        raise ValueError(f"lists and objects at most {DEEPEST} levels deep")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("finite numbers only")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("text that is valid Unicode") from None
+    if isinstance(value, dict):
+        for key, each in value.items():
+            plain_json(key, level + 1)
+            plain_json(each, level + 1)
+    elif isinstance(value, list):
+        for each in value:
+            plain_json(each, level + 1)
+    return value
+
+
+PlainJson = Annotated[dict[str, Any], AfterValidator(plain_json)]
+"""Free data of a record, which can be given back as it came."""

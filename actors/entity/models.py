@@ -1,11 +1,11 @@
 """Legacy entity records: what stood in the place of nodes before the node model."""
 
-import math
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from actors.core.clock import Timestamp
+from actors.core.values import PlainJson
 
 EntityId = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/ -]*$")
@@ -14,33 +14,6 @@ EntityType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
 TagValue = Annotated[str, Field(max_length=1000)] | Annotated[float, Field(allow_inf_nan=False)] | bool | None
-
-DEEPEST = 32
-"""Levels of lists and objects that a record's data may have."""
-
-
-def _plain(value: Any, level: int = 0) -> Any:
-    """Refuse what can't be given back as JSON in UTF-8. Raises ValueError."""
-    if level > DEEPEST:
-        raise ValueError(f"lists and objects at most {DEEPEST} levels deep")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("finite numbers only")
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("text that is valid Unicode") from None
-    if isinstance(value, dict):
-        for key, each in value.items():
-            _plain(key, level + 1)
-            _plain(each, level + 1)
-    elif isinstance(value, list):
-        for each in value:
-            _plain(each, level + 1)
-    return value
-
-
-PlainJson = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class NewEntity(BaseModel):

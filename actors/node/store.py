@@ -10,6 +10,7 @@ from actors.bus.events import EntityCreated, EntityDeleted, EntityUpdated
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
 from actors.core.store import MAX_PAGE, Store
+from actors.core.values import plain_json
 from actors.node.logic import allowed_parents, matches_tags, may_stand_below
 from actors.node.models import (
     ApplyResult,
@@ -316,7 +317,17 @@ class NodeStore(Store):
                 raise BadInputError("parent_id", parent_id, "a node that doesn't stand below this one")
             above = known.get(above.parent_id) if above.parent_id else None
 
+    def _check_plain(self, node: Node) -> None:
+        """Refuse free data that could be kept and not given back: every list with the node would fail."""
+        config = node.protocol_binding.config if node.protocol_binding else {}
+        for field, data in (("properties", node.properties), ("protocol_binding.config", config)):
+            try:
+                plain_json(data)
+            except ValueError as error:
+                raise BadInputError(field, None, str(error)) from None
+
     def _insert(self, node: Node) -> None:
+        self._check_plain(node)
         self.run(
             "INSERT INTO node (id, node_type, dis, parent_id) VALUES (?, ?, ?, ?)",
             node.id,
@@ -327,6 +338,7 @@ class NodeStore(Store):
         self._insert_parts(node)
 
     def _rewrite(self, node: Node) -> None:
+        self._check_plain(node)
         self.run("UPDATE node SET dis = ?, parent_id = ? WHERE id = ?", node.dis, node.parent_id, node.id)
         for table in ("node_tag", "node_ref", "node_property", "node_capability", "protocol_binding"):
             self.run(f"DELETE FROM {table} WHERE node_id = ?", node.id)  # noqa: S608 - names from the line above

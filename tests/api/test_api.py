@@ -1,4 +1,5 @@
 import contextlib
+import json
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -294,3 +295,22 @@ def test_cors_is_closed_unless_opened(served: Served) -> None:
     assert "access-control-allow-origin" not in served.client.options("/api/points", headers=asked).headers
     opened = create_app(served.campus, cors_origins=["http://elsewhere"])
     assert any("CORS" in str(each) for each in opened.user_middleware)
+
+
+@pytest.mark.parametrize("data", [{"x": "\ud800"}, {"x": [1, {"y": "\udfff"}]}, {"x": float("nan")}])
+@pytest.mark.parametrize("field", ["properties", "protocol_binding"])
+def test_free_data_that_could_not_be_given_back_is_refused(
+    served: Served, field: str, data: dict[str, object]
+) -> None:
+    client, admin = served.client, served.admin
+    headers = admin | {"Content-Type": "application/json"}
+    value = data if field == "properties" else {"protocol": "virtual", "config": data}
+    body = {"id": "room-9", "node_type": "Space", "dis": "Room 9", "parent_id": "north", field: value}
+    made = client.post("/api/nodes", content=json.dumps(body), headers=headers)
+    changed = client.patch("/api/nodes/1001", content=json.dumps({field: value}), headers=headers)
+    for answer in (made, changed):
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["error"]["detail"][0]["field"].startswith(field)
+    assert client.get("/api/nodes/room-9", headers=admin).status_code == 404
+    assert client.get("/api/nodes", headers=admin).status_code == 200
+    assert client.get("/api/nodes/north/hierarchy", headers=admin).status_code == 200
