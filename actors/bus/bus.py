@@ -205,7 +205,6 @@ class EventBus:
         """
         deadline = time.monotonic() + wait
         while True:
-            seen = self._journaled
             batch: Batch = await self._ask_journal("read", after, limit, types)
             left = deadline - time.monotonic()
             if batch.entries or batch.lost or left <= 0:
@@ -214,7 +213,7 @@ class EventBus:
             async with self._grown:
                 try:
                     async with asyncio.timeout(left):
-                        await self._grown.wait_for(lambda: self._journaled > max(seen, after))  # noqa: B023
+                        await self._grown.wait_for(lambda: self._journaled > after)  # noqa: B023
                 except TimeoutError:
                     return batch
 

@@ -4,24 +4,16 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actors.core.clock import Timestamp
+from actors.core.fields import ZoneName
 from actors.node.models import NodeId
 
 
 class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("a time zone of the IANA database, such as Europe/Vienna") from None
-    return name
 
 
 def _minutes(text: str) -> int:
@@ -30,7 +22,6 @@ def _minutes(text: str) -> int:
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Unit = Annotated[str, Field(min_length=1, max_length=32, examples=["kWh"])]
-ZoneName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
 TimeOfDay = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", examples=["08:00"])]
 Price = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=14, decimal_places=6, examples=["0.2450"])]
 """Money per unit, exact: a text in JSON, taken as text or number."""

@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from actors.core.clock import Timestamp
 from actors.core.values import PlainJson
+from actors.node.models import Tag
 
 EntityId = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/ -]*$")
 ]
 EntityType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
 TagValue = Annotated[str, Field(max_length=1000)] | Annotated[float, Field(allow_inf_nan=False)] | bool | None
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from actors.core.values import PointValue, flag_names
 from actors.export.models import BackfillState, PostgresTarget
+from actors.node.logic import matches_tags
 
 Row = tuple[str, str, int, PointValue | None, int]
 """Site, point id, time (ms), value and status flags of a sample."""
@@ -116,4 +117,4 @@ def fits(
         return False
     if ids and point_id not in ids:
         return False
-    return all((tag[1:] not in tags) if tag.startswith("-") else (tag in tags) for tag in wanted)
+    return matches_tags(tags, wanted)

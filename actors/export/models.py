@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from actors.core.clock import Timestamp
+from actors.core.fields import TagFilter
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -19,7 +20,6 @@ Host = Annotated[
 ]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 """A PostgreSQL name that needs no quotes (PostgreSQL 4.1.1)."""
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^-?[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class _Input(BaseModel):
@@ -68,7 +68,7 @@ class Selection(_Input):
 
     sites: list[Word] = Field(default=[], max_length=500)
     ids: list[Word] = Field(default=[], max_length=5000)
-    tags: list[Tag] = Field(default=[], max_length=20)
+    tags: list[TagFilter] = Field(default=[], max_length=20)
 
 
 class NewTarget(_Input):

@@ -85,8 +85,3 @@ def topic(template: str, fields: Mapping[str, object]) -> str:
     if len(name.encode()) > LONGEST:
         raise BadInputError("topic", name[:100], f"at most {LONGEST} bytes")
     return f"_{name[1:]}" if name.startswith("$") else name
-
-
-def wanted(tags: frozenset[str], asked: list[str]) -> bool:
-    """Tell whether a point's tags fit what a broker asks for ("-tag": without)."""
-    return all((tag[1:] not in tags) if tag.startswith("-") else (tag in tags) for tag in asked)

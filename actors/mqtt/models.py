@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from actors.core.clock import Timestamp
+from actors.core.fields import TagFilter
 
 EventName = Literal["value_changed", "alarm_raised", "alarm_cleared", "device_down", "device_discovered"]
 """The events that the publisher follows, as the reference names them."""
@@ -18,7 +19,6 @@ Host = Annotated[
 ]
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Template = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^-?[A-Za-z][A-Za-z0-9_]*$")]
 Qos = Literal[0, 1, 2]
 
 
@@ -78,7 +78,7 @@ class NewBroker(_Input):
     sites: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
         default=[], max_length=500
     )
-    tags: list[Tag] = Field(default=[], max_length=20)
+    tags: list[TagFilter] = Field(default=[], max_length=20)
     enabled: bool = True
 
     @model_validator(mode="after")

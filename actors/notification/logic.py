@@ -5,6 +5,7 @@ from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from actors.node.logic import matches_tags
 from actors.notification.models import Fact, Hours, Recipient, Rule, SeverityName, Shelving, Tier
 
 FIRST_RETRY: Final = 30_000
@@ -38,7 +39,7 @@ def fits(rule: Rule, fact: Fact, at: int) -> bool:
         rule.enabled
         and (not rule.severities or fact.severity in rule.severities)
         and (not rule.sites or fact.site in rule.sites)
-        and all((t[1:] not in fact.tags) if t.startswith("-") else (t in fact.tags) for t in rule.tags)
+        and matches_tags(fact.tags, rule.tags)
         and (rule.hours is None or within(rule.hours, rule.zone, at))
     )
 

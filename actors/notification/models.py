@@ -4,27 +4,15 @@ import re
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from actors.core.clock import Timestamp
+from actors.core.fields import EMAIL, TagFilter, ZoneName
 
 SeverityName = Literal["critical", "high", "medium", "low"]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^-?[A-Za-z][A-Za-z0-9_]*$")]
 SiteName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("a time zone of the IANA database, such as Europe/Vienna") from None
-    return name
-
-
-ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_zone)]
 
 
 class _Input(BaseModel):
@@ -52,7 +40,7 @@ class RecipientKind(StrEnum):
 
 _ADDRESS = {
     RecipientKind.EMAIL: (
-        r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$",
+        EMAIL,
         "an email address",
     ),
     RecipientKind.SMS: (r"^\+[1-9]\d{6,14}$", "a phone number in international form, such as +43660123456"),
@@ -132,7 +120,7 @@ class NewRule(_Input):
     """Rules are looked at in this order."""
     severities: list[SeverityName] = Field(default=[], max_length=4)
     sites: list[SiteName] = Field(default=[], max_length=500)
-    tags: list[Tag] = Field(default=[], max_length=20)
+    tags: list[TagFilter] = Field(default=[], max_length=20)
     hours: Hours | None = None
     zone: ZoneName = "UTC"
     tiers: list[Tier] = Field(min_length=1, max_length=10)

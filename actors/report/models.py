@@ -2,36 +2,26 @@
 
 from enum import StrEnum
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from actors.core.clock import Timestamp
+from actors.core.fields import EMAIL, TagFilter, ZoneName
 
 
 class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("a time zone of the IANA database, such as Europe/Vienna") from None
-    return name
-
-
-ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_zone)]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Email = Annotated[
     str,
     StringConstraints(
         max_length=254,
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$",
+        pattern=EMAIL,
     ),
 ]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^-?[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Selection(_Input):
@@ -42,7 +32,7 @@ class Selection(_Input):
 
     site: str | None = Field(default=None, max_length=64)
     ids: list[Id] = Field(default=[], max_length=500)
-    tags: list[Tag] = Field(default=[], max_length=20)
+    tags: list[TagFilter] = Field(default=[], max_length=20)
     parent_id: Id | None = None
     device: Id | None = None
 

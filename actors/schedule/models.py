@@ -3,11 +3,11 @@
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from actors.core.clock import Timestamp
+from actors.core.fields import ZoneName
 from actors.core.values import PointValue, StrictPointValue
 
 
@@ -15,23 +15,6 @@ class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})
-"""Files beside the zones that name no place: what they mean depends on the host."""
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        known = False
-    else:
-        known = name not in NO_PLACES
-    if not known:
-        raise ValueError("a time zone of the IANA database, such as Europe/Vienna")
-    return name
-
-
-ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_zone)]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$")]
 """Local time, "07:30" or "07:30:15"."""
 

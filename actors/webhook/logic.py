@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from actors.core.errors import BadInputError
+from actors.node.logic import matches_tags
 from actors.webhook.models import Endpoint
 
 RETRY_AFTER: Final = (5_000, 30_000, 120_000)
@@ -127,7 +128,7 @@ def wants(endpoint: Endpoint, event_type: str, severity: str | None, tags: froze
         return False
     if endpoint.severities and severity is not None and severity not in endpoint.severities:
         return False
-    return all((tag[1:] not in tags) if tag.startswith("-") else (tag in tags) for tag in endpoint.tags)
+    return matches_tags(tags, endpoint.tags)
 
 
 def next_attempt(attempts: int, now: int) -> int | None:

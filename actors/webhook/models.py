@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from actors.core.clock import Timestamp
+from actors.core.fields import TagFilter
 
 EventName = Literal[
     "alarm_raised",
@@ -19,7 +20,6 @@ EventName = Literal[
 ]
 """The events that the dispatcher follows, as the reference names them."""
 SeverityName = Literal["critical", "high", "medium", "low"]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^-?[A-Za-z][A-Za-z0-9_]*$")]
 ALL_EVENTS: tuple[EventName, ...] = EventName.__args__  # type: ignore[attr-defined]
 
 
@@ -71,7 +71,7 @@ class NewEndpoint(BaseModel):
     """Of a generic endpoint the key of its signature, of PagerDuty the routing key, of ntfy a token."""
     events: list[EventName] = Field(default=list(ALL_EVENTS), min_length=1, max_length=20)
     severities: list[SeverityName] = Field(default=[], max_length=5)
-    tags: list[Tag] = Field(default=[], max_length=20)
+    tags: list[TagFilter] = Field(default=[], max_length=20)
     sites: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
         default=[], max_length=500
     )

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from actors.bus.events import WatchMoved
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.secrets import KEY_FILE
-from actors.mqtt.logic import DEFAULTS, FIELDS, check_template, fields_of, level, topic, wanted
+from actors.mqtt.logic import DEFAULTS, FIELDS, check_template, fields_of, level, topic
 from actors.mqtt.models import EventName, NewBroker, NewPattern, Tls
 from actors.mqtt.store import MqttStore
+from actors.node.logic import matches_tags
 
 NOON = 1_700_000_000_000
 PEM = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
@@ -116,8 +117,8 @@ def test_a_points_id_names_its_device() -> None:
 
 
 def test_tags_are_joined() -> None:
-    assert wanted(frozenset({"air"}), ["air", "-water"])
-    assert not wanted(frozenset({"air"}), ["-air"])
+    assert matches_tags(frozenset({"air"}), ["air", "-water"])
+    assert not matches_tags(frozenset({"air"}), ["-air"])
 
 
 @pytest.mark.parametrize(
