@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.cluster.system import ADMIN, System, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(600)]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -79,7 +79,7 @@ def admin(system: System, browser: Browser) -> System:
     visit.page.wait_for_selector(".oc-main h1")
     visit.context.close()
     system.login(**ADMIN)
-    until(lambda: sum(each["value"] is not None for each in system.points()) > 300, 60, "points have values")
+    until(lambda: sum(each["value"] is not None for each in system.points()) > 300, 180, "points have values")
     return system
 
 

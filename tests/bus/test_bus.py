@@ -75,7 +75,7 @@ async def test_a_poll_waits_and_wakes_at_once() -> None:
     await asyncio.sleep(0.01)
     assert not poll.done()
     await bus.publish([frame("alarm_raised", 1)])
-    assert len((await asyncio.wait_for(poll, 1)).frames) == 1
+    assert len((await asyncio.wait_for(poll, 30)).frames) == 1
     assert (await bus.next("a", token, 0.01)).frames == []
 
 
@@ -86,7 +86,7 @@ async def test_a_second_subscription_takes_the_name_and_the_first_is_told() -> N
     await asyncio.sleep(0.01)
     second = await bus.subscribe("a")
     with pytest.raises(NotSubscribedError):
-        await asyncio.wait_for(poll, 1)
+        await asyncio.wait_for(poll, 30)
     with pytest.raises(NotSubscribedError):
         await bus.next("a", first)
     await bus.unsubscribe("a", first)
@@ -104,7 +104,7 @@ async def test_a_watch_cell_wakes_who_waits_and_never_goes_back() -> None:
     waiting = asyncio.create_task(bus.watch("alarms", None, 30))
     await asyncio.sleep(0.01)
     await bus.set_watch("alarms", 3)
-    assert await asyncio.wait_for(waiting, 1) == 3
+    assert await asyncio.wait_for(waiting, 30) == 3
     await bus.set_watch("alarms", 2)
     assert await bus.watch("alarms", 0, 30) == 3
     assert (await bus.stats()).watches == {"alarms": 3}
@@ -181,7 +181,7 @@ async def test_a_follower_sees_a_restart_of_the_bus_as_a_resync() -> None:
     await there.bus.publish([event_frame(AlarmCleared(alarm_id=1, node_id="x"))])
     await asyncio.sleep(0.05)
     there.bus = EventBus("north")
-    await asyncio.wait_for(restarted.wait(), 5)
+    await asyncio.wait_for(restarted.wait(), 30)
     await there.bus.publish([event_frame(AlarmCleared(alarm_id=2, node_id="x"))])
     await asyncio.sleep(0.1)
     task.cancel()

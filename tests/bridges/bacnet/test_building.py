@@ -50,7 +50,7 @@ async def test_a_poll_goes_on(bench: Bench) -> None:
     await bench.bridge([device(cov=False)], POINTS)
     await until(lambda: bench.value(ZONE) is not None)
     bench.object("vav-1", "analog-input,1").presentValue = 33.0
-    await until(lambda: bench.value(ZONE) == 33.0, 2)
+    await until(lambda: bench.value(ZONE) == 33.0)
 
 
 async def test_an_object_that_is_not_there_flags_only_its_point(bench: Bench) -> None:
@@ -210,7 +210,7 @@ async def test_the_other_devices_do_not_wait_for_a_dead_one(bench: Bench) -> Non
     await until(lambda: bench.value(ZONE) is not None)
     await until(lambda: bench.status("1102/analog-input-1") & DOWN, 30)
     bench.object("vav-1", "analog-input,1").presentValue = 31.0
-    await until(lambda: bench.value(ZONE) == 31.0, 2)
+    await until(lambda: bench.value(ZONE) == 31.0)
 
 
 async def test_points_follow_the_model_and_a_bad_binding_harms_no_other(bench: Bench) -> None:

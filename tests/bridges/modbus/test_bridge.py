@@ -200,7 +200,7 @@ async def test_registers_that_are_met_with_silence_do_not_take_the_device_down(b
 async def test_a_busy_device_is_asked_again(bench: Bench) -> None:
     device = await bench.device({1: meter(busy=2)})
     await bench.simple(device, [point("p"), point("q", address=1)])
-    await until(lambda: bench.points.value("meter/p") == 100.0, 2)
+    await until(lambda: bench.points.value("meter/p") == 100.0)
     assert [pdu for _, pdu in device.requests[:3]] == [b"\x03\x00\x00\x00\x02"] * 3
     assert bench.told() == ["device_discovered"]
 
@@ -221,7 +221,7 @@ async def test_a_connection_that_is_back_brings_all_its_units_back(
     await device.start()
     await asyncio.sleep(0.03)
     assert await bridge.read("a/p") == 100.0
-    await until(lambda: bench.points.value("b/p") == 100.0, 2)
+    await until(lambda: bench.points.value("b/p") == 100.0)
 
 
 async def test_a_unit_that_always_answers_as_another_one_gives_no_value(bench: Bench) -> None:

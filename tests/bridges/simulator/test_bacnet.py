@@ -36,14 +36,14 @@ class World:
 
     async def read(self, device: int, obj: str, prop: str = "present-value", index: int | None = None) -> Any:
         request = self.client.read_property(self.addresses[device], ObjectIdentifier(obj), prop, index)
-        return await asyncio.wait_for(request, 5)
+        return await asyncio.wait_for(request, 30)
 
     async def write(
         self, device: int, obj: str, value: Any, priority: int | None = None, prop: str = "present-value"
     ) -> None:
         obj_id = ObjectIdentifier(obj)
         request = self.client.write_property(self.addresses[device], obj_id, prop, value, priority=priority)
-        await asyncio.wait_for(request, 5)
+        await asyncio.wait_for(request, 30)
 
     def wait(self, minutes: float) -> None:
         """Let simulated minutes pass."""
@@ -190,9 +190,9 @@ async def test_a_write_notifies_subscribers(
     )
     async with subscription as changes:
         for _ in range(2):
-            await asyncio.wait_for(changes.get_value(), 2)
+            await asyncio.wait_for(changes.get_value(), 30)
         await world.write(device, obj, value, 8)
-        prop, got = await asyncio.wait_for(changes.get_value(), 2)
+        prop, got = await asyncio.wait_for(changes.get_value(), 30)
         assert str(prop) == "present-value"
         assert got == value or str(got) == value
     await world.write(device, obj, Null(()), 8)
@@ -205,7 +205,7 @@ async def test_every_object_can_be_subscribed(world: World) -> None:
                 world.addresses[spec.instance], ObjectIdentifier(point.object), None, False, 30
             )
             async with subscription as changes:
-                prop, _ = await asyncio.wait_for(changes.get_value(), 2)
+                prop, _ = await asyncio.wait_for(changes.get_value(), 30)
                 assert str(prop) == "present-value"
 
 
@@ -241,11 +241,11 @@ async def test_a_failed_sensor_is_flagged_and_told(world: World) -> None:
     address = world.addresses[1106]
     async with world.client.change_of_value(address, ObjectIdentifier(ZONE), None, False, 30) as changes:
         for _ in range(2):
-            await asyncio.wait_for(changes.get_value(), 2)
+            await asyncio.wait_for(changes.get_value(), 30)
         await world.write(1900, switch, "active", 8)
         world.wait(0.5)
-        await asyncio.wait_for(changes.get_value(), 2)
-        prop, flags = await asyncio.wait_for(changes.get_value(), 2)
+        await asyncio.wait_for(changes.get_value(), 30)
+        prop, flags = await asyncio.wait_for(changes.get_value(), 30)
         assert str(prop) == "status-flags"
         assert list(flags) == [0, 1, 0, 0]
     assert str(await world.read(1106, ZONE, "reliability")) == "no-sensor"

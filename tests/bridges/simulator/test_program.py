@@ -34,7 +34,7 @@ def test_it_says_ready_and_stops_on_a_signal(number: int) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("READY ")
     process.send_signal(number)
-    out, err = process.communicate(timeout=5)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -48,7 +48,7 @@ def test_a_port_in_use_is_one_clear_line(taken: int, word: str) -> None:
         ports = [free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)]
         ports[taken] = other.getsockname()[1]
         process = _start(ports=(ports[0], ports[1]))
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err.startswith(f"error: {word}")
     assert err.count("\n") == 1
