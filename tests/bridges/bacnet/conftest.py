@@ -102,7 +102,7 @@ class Bench:
         return [event.type for event in self.events]
 
 
-async def until(condition: Callable[[], Any], timeout: float = 15.0) -> None:
+async def until(condition: Callable[[], Any], timeout: float = 30.0) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110 - what is waited for tells nobody

@@ -173,7 +173,7 @@ def unit(device_id: str = "meter", network_id: str = "line", unit: int = 1, **co
     )
 
 
-async def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110 - what is waited for tells nobody

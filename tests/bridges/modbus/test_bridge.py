@@ -139,7 +139,7 @@ async def test_a_dead_unit_does_not_take_its_neighbour_or_another_network_down(b
 async def test_a_unit_for_which_only_exceptions_of_no_use_come_is_down(bench: Bench, code: int) -> None:
     device = await bench.device({1: meter(exception=code)})
     await bench.simple(device, [point("p")])
-    await until(lambda: bench.points.status("meter/p") == DOWN, 10)
+    await until(lambda: bench.points.status("meter/p") == DOWN)
     assert f"({code})" in str(bench.events[-1])
     device.units[1].exception = None
     await until(lambda: bench.points.value("meter/p") == 100.0)
@@ -192,7 +192,7 @@ async def test_registers_that_are_met_with_silence_do_not_take_the_device_down(b
     device = await bench.device({1: Memory(holding={0: 1, 1: 2, 30: 3, 31: 4}, silent={31})})
     nodes = [point(f"r{address}", address=address) for address in (0, 1, 30, 31)]
     await bench.bridge([network(device, timeout=0.05)], [unit()], nodes)
-    await until(lambda: bench.points.status("meter/r31") == FAULT, 10)
+    await until(lambda: bench.points.status("meter/r31") == FAULT)
     assert [bench.points.value(f"meter/r{each}") for each in (0, 1, 30)] == [1.0, 2.0, 3.0]
     assert bench.told() == ["device_discovered"]
 
