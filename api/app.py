@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -62,17 +63,37 @@ ROUTERS = (
 )
 
 
-def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Sequence[str] = ()) -> FastAPI:
+class Follows(Protocol):
+    """What follows the campus while the application runs, such as `api.federation.Federation`."""
+
+    def start(self) -> None:
+        """Follow from now on."""
+
+    async def close(self) -> None:
+        """Stop following."""
+
+
+def create_app(
+    campus: Campus,
+    *,
+    limits: Limits | None = None,
+    cors_origins: Sequence[str] = (),
+    followers: Sequence[Follows] = (),
+) -> FastAPI:
     """Make the application that serves a campus. CORS is closed unless origins are named."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = Hub(campus)
         app.state.hub = hub
+        for each in followers:
+            each.start()
         try:
             yield
         finally:
             await hub.close()
+            for each in followers:
+                await each.close()
 
     app = FastAPI(
         title="OpenCrate Campus",

@@ -25,6 +25,18 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 app.command("simulate")(simulate)
 
 
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        envvar="OPENCRATE_METRICS_PORT",
+        min=1,
+        max=65535,
+        help="Port of Ray's metrics, with several hosts.",
+        show_default="8090",
+    ),
+]
+
+
 @app.command()
 def up(
     config: Annotated[
@@ -42,11 +54,18 @@ def up(
     address: Annotated[
         str | None, typer.Option(help="Join the Ray cluster that is already there (auto or host:port).")
     ] = None,
+    head_address: Annotated[
+        str | None,
+        typer.Option(
+            help="This machine's address for the hosts of other buildings (10.0.0.1 or 10.0.0.1:6379)."
+        ),
+    ] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Raise the campus and serve the page and the API until Ctrl-C."""
     from api import up as command  # noqa: PLC0415 - imports what only this command needs
 
-    options = command.Options(config, data, host, port, demo, address)
+    options = command.Options(config, data, host, port, demo, address, head_address, metrics_port)
     try:
         command.run(options, console)
     except KeyboardInterrupt:
@@ -54,6 +73,34 @@ def up(
         raise typer.Exit(130) from None
     except ConnectionError as error:
         _fail(f"there is no Ray cluster at {address}: {error}")
+    except OpenCrateError as error:
+        _fail(str(error))
+
+
+@app.command()
+def join(
+    head: Annotated[str, typer.Option(help="The head's address, such as 10.0.0.1 or 10.0.0.1:6379.")],
+    site: Annotated[list[str], typer.Option(help="A site that this host raises; can be repeated.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="File that describes the site, as campus.yaml.", show_default="./campus.yaml"),
+    ] = None,
+    data: Annotated[Path, typer.Option(envvar="OPENCRATE_DATA", help="Folder for all files.")] = Path("data"),
+    address: Annotated[
+        str | None, typer.Option(help="This host's own address.", show_default="that towards the head")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="With a simulated building.")] = False,
+    metrics_port: MetricsPort = None,
+) -> None:
+    """Make this host a part of the campus and raise its sites; stay until Ctrl-C."""
+    from api import join as command  # noqa: PLC0415 - imports what only this command needs
+    from api.up import head_of  # noqa: PLC0415
+
+    try:
+        command.run(command.Options(head_of(head), site, config, data, address, demo, metrics_port), console)
+    except KeyboardInterrupt:
+        console.print("Stopped while starting.")
+        raise typer.Exit(130) from None
     except OpenCrateError as error:
         _fail(str(error))
 

@@ -34,7 +34,7 @@ def prepare(data: Path) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
 
 
-def _clear(data: Path) -> None:
+def clear(data: Path) -> None:
     """End what a killed run left: Ray's agents outlive it, waiting for a head that is gone.
 
     The caller owns the data folder, so what the note names belongs to nobody any more. A note that can't
@@ -52,6 +52,12 @@ def _clear(data: Path) -> None:
         shutil.rmtree(temp, ignore_errors=True)
 
 
+def note(data: Path, temp: Path, parent: int) -> None:
+    """Write down what descends from `parent` and Ray's folder, for `clear` after a kill."""
+    said = {"temp": str(temp), "processes": sorted(descendants(parent))}
+    (data / RUNNING).write_text(json.dumps(said))
+
+
 class Cluster:
     """Ray as this process sees it: started here (and ended here), or joined."""
 
@@ -63,7 +69,7 @@ class Cluster:
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
             return
         prepare(data)
-        _clear(data)
+        clear(data)
         # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
         self._temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
         ray.init(
@@ -76,8 +82,7 @@ class Cluster:
             _temp_dir=str(self._temp),
         )
         self._note = data / RUNNING
-        said = {"temp": str(self._temp), "processes": sorted(descendants(os.getpid()))}
-        self._note.write_text(json.dumps(said))
+        note(data, self._temp, os.getpid())
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends with all its processes."""

@@ -17,6 +17,9 @@ from bridges.config import (
 )
 from bridges.profiles import ConfigFileError, load_profile, load_yaml, validate
 
+DEFAULT_PORT = 6379
+"""Where the head's Ray listens for the hosts of buildings unless told otherwise."""
+
 SiteId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
@@ -29,6 +32,8 @@ class SiteConfig(_Strict):
 
     id: SiteId
     dis: str = Field(default="", max_length=200)
+    joins: bool = False
+    """Whether a host of its own raises it (`opencrate join`); then `opencrate up` only waits for it."""
     spaces: list[SpaceConfig] = []
     networks: list[NetworkConfig] = []
     devices: list[Annotated[BacnetDevice | ModbusDevice, Discriminator("protocol")]] = []
@@ -79,10 +84,18 @@ class BackupConfig(_Strict):
     keep: int = Field(default=7, ge=1, le=1000)
 
 
+class HeadConfig(_Strict):
+    """Where the hosts of other buildings reach this campus's head."""
+
+    address: str = Field(min_length=1, max_length=200)
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
+
+
 class CampusConfig(_Strict):
     """The whole of `campus.yaml`."""
 
     campus: str = Field(default="Campus", min_length=1, max_length=200)
+    head: HeadConfig | None = None
     api: ApiConfig = ApiConfig()
     backups: BackupConfig = BackupConfig()
     sites: list[SiteConfig] = Field(min_length=1)

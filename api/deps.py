@@ -1,5 +1,6 @@
 """What routes depend on: the actors, the user and what the user may do, lists over all sites."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,12 +49,58 @@ class SiteActors:
     """The other stores, by the names of `api.stores.SITE_STORES`."""
     bridges: dict[str, Any] = field(default_factory=dict)
     engines: dict[str, Any] = field(default_factory=dict)
+    away: str | None = None
+    """Why the site can't be reached now; see `api.federation`."""
+    gone: bool = False
+    """Whether the handles may be of actors that are no more."""
+    host: str | None = None
+    last_contact: int | None = None
+    """When the site last answered (ms); None for one that this process raised itself."""
+    _left: asyncio.Event = field(default_factory=asyncio.Event)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def leave(self, reason: str) -> None:
+        """Say that the site is away: calls that wait for it end now."""
+        self.away = reason
+        self._came.clear()
+        self._left.set()
+
+    def come(self, at: int, host: str) -> None:
+        """Say that the site has answered at a time (ms)."""
+        self.away, self.last_contact, self.host = None, at, host
+        self._left.clear()
+        self._came.set()
+
+    async def back(self) -> None:
+        """Wait until the site can be reached."""
+        if self.away is not None:
+            await self._came.wait()
 
     async def call(
         self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any
     ) -> Any:
-        """Call one of them by its name, such as `history`."""
-        return await ask(f"{actor}@{self.id}", self.actors()[actor], method, *args, timeout=timeout)
+        """Call one of them by its name, such as `history`.
+
+        Raises what it raises, and UnreachableError: at once while the site is away.
+        """
+        name = f"{actor}@{self.id}"
+        if self.away is not None:
+            raise UnreachableError(f"site {self.id}", self.away)
+        handle = self.actors().get(actor)
+        if handle is None:
+            raise UnreachableError(name, "it is not running")
+        if self.last_contact is None:
+            return await ask(name, handle, method, *args, timeout=timeout)
+        calling = asyncio.ensure_future(ask(name, handle, method, *args, timeout=timeout))
+        leaving = asyncio.ensure_future(self._left.wait())
+        try:
+            await asyncio.wait({calling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not calling.done():
+                raise UnreachableError(f"site {self.id}", self.away or "it went away")
+            return calling.result()
+        finally:
+            calling.cancel()
+            leaving.cancel()
 
     def actors(self) -> dict[str, Any]:
         """Give all of them by name."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
 from actors.bus.journal import JournalStore
 from actors.core.clock import now_ms
-from actors.core.names import CAMPUS, NAMESPACE, actor_name
+from actors.core.names import CAMPUS, actor_name
 from actors.history.client import AppendTo
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
@@ -55,17 +55,26 @@ class Raised:
 
 
 class Raiser:
-    """Raise a campus on the Ray cluster that this process is connected to."""
+    """Raise a campus, or some sites of one, on this host of the Ray cluster that this process is in."""
 
-    def __init__(self, campus: Campus, data: Path, version: str, progress: Progress) -> None:
-        """Take what to raise and where its files are."""
+    def __init__(
+        self, campus: Campus, data: Path, version: str, progress: Progress, *, sites_only: bool = False
+    ) -> None:
+        """Take what to raise and where its files are; `sites_only` leaves the campus actors to the head."""
         self._campus, self._data, self._version, self._progress = campus, data.resolve(), version, progress
         self._logs = self._data / "logs"
         self.order: list[tuple[str, Any]] = []
         self._up = 0
-        self._total = 4 + len(CAMPUS_STORES)
-        self._total += sum(11 + len(SITE_STORES) + len(_protocols(site)) for site in campus.config.sites)
+        self._sites = [site for site in campus.config.sites if not site.joins]
+        self._total = 0 if sites_only else 4 + len(CAMPUS_STORES)
+        self._total += sum(11 + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
+
+    def raise_sites(self) -> dict[str, SiteActors]:
+        """Raise the actors of each site that isn't raised by a host of its own."""
+        sites = {site.id: self._site(site) for site in self._sites}
+        self._settle()
+        return sites
 
     def raise_all(self) -> CampusActors:
         """Raise the campus actors and each site's. What fails names its actor and stops the whole."""
@@ -78,12 +87,10 @@ class Raiser:
         }
         backups = self._backups(CAMPUS, {"users": users, "audit": audit} | stores)
         self._ready("users", users)
-        sites = {site.id: self._site(site) for site in self._campus.config.sites}
-        self._settle()
         return CampusActors(
             name=self._campus.config.campus,
             version=self._version,
-            sites=sites,
+            sites=self.raise_sites(),
             users=users,
             audit=audit,
             bus=bus,
@@ -210,12 +217,4 @@ def take_down(order: list[tuple[str, Any]], progress: Callable[[str], None] = la
             ray.kill(handle, no_restart=True)
 
 
-def left_over(sites: list[str]) -> Iterator[str]:
-    """Name the actors of these sites (and of the campus) that already live on this cluster."""
-    scopes = {*sites, CAMPUS}
-    for each in ray.util.list_named_actors(all_namespaces=True):
-        if each["namespace"] == NAMESPACE and each["name"].partition("@")[2] in scopes:
-            yield each["name"]
-
-
-__all__ = ["Raised", "Raiser", "left_over", "now_ms", "take_down"]
+__all__ = ["Raised", "Raiser", "now_ms", "take_down"]

@@ -2,49 +2,29 @@
 
 import contextlib
 import errno
-import fcntl
 import importlib.metadata
 import logging
 import os
 import secrets
-import select
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from actors.core import sqlite
-from actors.core.errors import AlreadyOwnedError, OpenCrateError
+from actors.core.names import CAMPUS
 from api.actors import configure_logging
 from api.cluster import Cluster
-from api.config import Campus, CampusConfig, load
-from bridges.config import BacnetNetwork, ModbusNetwork
+from api.config import Campus, CampusConfig, HeadConfig, load
+from api.foreground import Stop, UsageError, own, rising, simulated_building
+from api.raynode import Head, RayNode, ray_says_it_to
 
 log = logging.getLogger(__name__)
 
 DEMO = Path(__file__).with_name("demo.yaml")
-SIMULATOR_READY = 60.0
-"""Seconds that the simulator may take to open its sockets."""
-
-LOCK_PATIENCE = 20.0
-"""Seconds that actors of a killed run may take to let go of their files."""
-
-
-class UsageError(OpenCrateError):
-    """The user asked for something that can't be; said without a traceback."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -57,6 +37,8 @@ class Options:
     port: int | None
     demo: bool
     address: str | None
+    head_address: str | None = None
+    metrics_port: int | None = None
 
 
 def version() -> str:
@@ -89,6 +71,35 @@ def read_config(options: Options) -> Campus:
     return Campus(config, campus.profiles | demo.profiles, path)
 
 
+class _Closes(Protocol):
+    def close(self) -> None:
+        """Leave the cluster."""
+
+
+def head_of(text: str) -> Head:
+    """Read `10.0.0.1` or `10.0.0.1:6379`. Raises UsageError."""
+    address, _, port = text.partition(":")
+    try:
+        found = HeadConfig.model_validate({"address": address} | ({"port": port} if port else {}))
+    except ValueError:
+        raise UsageError(f"{text!r} is no address of a head; expected 10.0.0.1 or 10.0.0.1:6379") from None
+    return Head(found.address, found.port)
+
+
+def _cluster(campus: Campus, options: Options) -> _Closes:
+    """Start Ray for this machine alone, or as the head of several hosts, or join the Ray that is there."""
+    head = campus.config.head
+    if options.head_address is not None:
+        at = head_of(options.head_address)
+    elif head is not None:
+        at = Head(head.address, head.port)
+    else:
+        return Cluster(options.data, options.address)
+    if options.address is not None:
+        raise UsageError("--address joins a cluster that is there; a head starts its own")
+    return RayNode(options.data, at, at.address, is_head=True, metrics_port=options.metrics_port)
+
+
 def run(options: Options, console: Console) -> None:
     """Raise the campus, serve until a signal, take it down.
 
@@ -97,12 +108,12 @@ def run(options: Options, console: Console) -> None:
     campus = read_config(options)
     host, port = options.host or campus.config.api.host, options.port or campus.config.api.port
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_own(options.data))
+        stack.enter_context(own(options.data))
         configure_logging(options.data / "logs", "api@campus")
         _check_port(host, port)
         stop = stack.enter_context(Stop())
         if options.demo:
-            stack.enter_context(_simulator(campus, console))
+            stack.enter_context(simulated_building(campus.config.sites[-1].networks, console))
         _serve(campus, options, (host, port), stop, stack, console)
     console.print("Stopped.")
 
@@ -117,30 +128,25 @@ def _serve(
 ) -> None:
     # Ray and the actors' classes take seconds to import: not before the configuration is known to be good.
     from api.app import create_app  # noqa: PLC0415
-    from api.raising import Raiser, left_over, take_down  # noqa: PLC0415
+    from api.federation import Federation, registry_of  # noqa: PLC0415
+    from api.fencing import fence  # noqa: PLC0415
+    from api.raising import Raiser, take_down  # noqa: PLC0415
     from api.web import mount  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting Ray", total=None)
-        cluster = Cluster(options.data, options.address)
+    with rising(console) as told:
+        stack.enter_context(ray_says_it_to(options.data))
+        cluster = _cluster(campus, options)
         stack.callback(cluster.close)
         stop.install()
-        there = sorted(left_over([site.id for site in campus.config.sites]))
-        if there:
-            raise UsageError(
-                f"this cluster already runs {', '.join(there)}; stop the other `opencrate up` first"
-            )
-
-        def told(name: str, up: int, total: int) -> None:
-            bar.update(task, description=f"raising {name}", completed=up, total=total)
-            if not console.is_terminal:
-                console.print(f"raised {name} ({up} of {total})")
-
+        for scope in (CAMPUS, *(site.id for site in campus.config.sites if not site.joins)):
+            fence(scope)
         raiser = Raiser(campus, options.data, version(), told)
         stack.callback(_lower, take_down, raiser.order, console)
         actors = raiser.raise_all()
-    app = create_app(actors)
+    joining = {site.id: site.name for site in campus.config.sites if site.joins}
+    several = isinstance(cluster, RayNode)
+    followers = [Federation(actors, joining, registry_of(options.data))] if several else []
+    app = create_app(actors, followers=followers)
     mount(app, _secret(options.data))
     host, port = at
     server = uvicorn.Server(
@@ -160,68 +166,6 @@ def _lower(take_down: object, order: list[tuple[str, object]], console: Console)
     take_down(order)  # type: ignore[operator]
 
 
-class Stop:
-    """SIGTERM and Ctrl-C: before the server runs they raise KeyboardInterrupt, then they end the server."""
-
-    def __init__(self) -> None:
-        self.server: uvicorn.Server | None = None
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> "Stop":
-        self._before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-        self.install()
-        return self
-
-    def install(self) -> None:
-        """Take the signals (again: Ray takes them when it starts)."""
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, self._stop)
-
-    def __exit__(self, *_: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)  # type: ignore[arg-type]
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.server is None:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, signal.SIG_IGN)
-            raise KeyboardInterrupt
-        self.server.should_exit = True
-
-
-@contextlib.contextmanager
-def _own(data: Path) -> Iterator[None]:
-    """Own the data folder, and wait until actors of a run that was killed have let go of it."""
-    try:
-        handle = sqlite.lock(data / "opencrate", "opencrate")
-    except AlreadyOwnedError as error:
-        owner = (data / "opencrate.lock").read_text().strip()
-        raise UsageError(
-            f"the data folder {data} is in use by another `opencrate up` (process {owner}); stop it, or "
-            "choose another folder with --data"
-        ) from error
-    try:
-        deadline = time.monotonic() + LOCK_PATIENCE
-        while held := [path for path in data.glob("*/*.lock") if _is_held(path)]:
-            if time.monotonic() > deadline:
-                raise UsageError(
-                    f"{held[0]} is held by process {held[0].read_text().strip()}; end that first"
-                )
-            time.sleep(0.2)
-        yield
-    finally:
-        handle.close()
-
-
-def _is_held(path: Path) -> bool:
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
 def _check_port(host: str, port: int) -> None:
     """Say now that the port is taken, not after all actors have risen."""
     try:
@@ -238,66 +182,6 @@ def _check_port(host: str, port: int) -> None:
                     f"port {port} is taken; choose another with --port or OPENCRATE_PORT"
                 ) from None
             raise UsageError(f"can't listen on {host}:{port}: {error.strerror}") from None
-
-
-def _free(ip: str, port: int, kind: int) -> int:
-    """Give `port`, or another one where that is taken."""
-    for candidate in (port, 0):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind((ip, candidate))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise UsageError(f"no free port on {ip}")
-
-
-@contextlib.contextmanager
-def _simulator(campus: Campus, console: Console) -> Iterator[None]:
-    """Start the simulated building as its own process, on free ports, and point the demo's networks there."""
-    ip = "127.0.0.2"
-    bacnet = _free(ip, 47808, socket.SOCK_DGRAM)
-    modbus = _free(ip, 5020, socket.SOCK_STREAM)
-    own = _free("127.0.0.1", 47809, socket.SOCK_DGRAM)
-    for network in campus.config.sites[-1].networks:
-        if isinstance(network, BacnetNetwork):
-            network.bbmd, network.port = f"{ip}:{bacnet}", own
-        elif isinstance(network, ModbusNetwork):
-            network.port = modbus
-    command = [sys.executable, "-m", "bridges.simulator", "--ip", ip]
-    command += ["--bacnet-port", str(bacnet), "--modbus-port", str(modbus), "--parent-pid", str(os.getpid())]
-    process = subprocess.Popen(  # noqa: S603 - our own program, with arguments made here
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        _until_ready(process)
-        console.print(f"Simulated building: BACnet/IP on {ip}:{bacnet}, Modbus TCP on {ip}:{modbus}.")
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _until_ready(process: "subprocess.Popen[str]") -> None:
-    stdout = process.stdout
-    if stdout is None:
-        raise UsageError("the simulator has no output")
-    said: list[str] = []
-    deadline = time.monotonic() + SIMULATOR_READY
-    while time.monotonic() < deadline:
-        if not select.select([stdout], [], [], 0.2)[0]:
-            continue
-        line = stdout.readline()
-        if line.startswith("READY"):
-            return
-        if not line:
-            break
-        said.append(line.strip())
-    raise UsageError(f"the simulated building did not start: {' '.join(said[-3:]) or 'no answer'}")
 
 
 def _secret(data: Path) -> str:

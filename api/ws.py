@@ -10,10 +10,11 @@ from typing import Any, Final
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from actors.bus.client import Delivery, follow
+from actors.bus.client import Delivery
 from actors.bus.events import EVENT_TYPES
 from actors.core.errors import NotFoundError, OpenCrateError
 from api.deps import Campus, SiteActors
+from api.following import follow_site
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ WAITING: Final = 4096
 """Events that wait for one connection before the oldest are dropped."""
 CONNECTIONS: Final = 200
 LOGIN_TIME: Final = 10.0
+NEW_SITES: Final = 1.0
+"""Seconds within which a site that joined is followed."""
 CHECK: Final = 30.0
 """Seconds after which a connection's token is looked at again."""
 
@@ -78,14 +81,15 @@ class Hub:
         """Follow nothing before the first connection."""
         self._campus = campus
         self._connections: set[Connection] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     def join(self, connection: Connection) -> bool:
         """Take a connection, if there aren't too many."""
         if len(self._connections) >= CONNECTIONS:
             return False
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._follow(site)) for site in self._campus.sites.values()]
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
         self._connections.add(connection)
         return True
 
@@ -95,13 +99,22 @@ class Hub:
 
     async def close(self) -> None:
         """Stop following."""
-        tasks, self._tasks = self._tasks, []
+        tasks = [*self._following.values(), *([self._watching] if self._watching else [])]
+        self._following, self._watching = {}, None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _watch(self) -> None:
+        """Follow each site, also those that join later."""
+        while True:
+            for site in self._campus.sites.values():
+                if site.id not in self._following:
+                    self._following[site.id] = asyncio.create_task(self._follow(site))
+            await asyncio.sleep(NEW_SITES)
+
     async def _follow(self, site: SiteActors) -> None:
-        async for delivery in follow(site.bus, "websocket", None, site=site.id):
+        async for delivery in follow_site(site, "websocket"):
             try:
                 self._hand_out(site.id, delivery)
             except Exception:

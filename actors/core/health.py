@@ -1,8 +1,9 @@
 """How a component says how it is."""
 
+import socket
 from enum import StrEnum
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class HealthState(StrEnum):
@@ -21,3 +22,5 @@ class Health(BaseModel):
     state: HealthState = HealthState.HEALTHY
     reasons: list[str] = []
     pid: int | None = None
+    host: str = Field(default_factory=socket.gethostname)
+    """The machine on which the component runs."""

@@ -1,0 +1,215 @@
+"""The Ray node of one host in a campus of several hosts: a child process of the command."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import ray
+
+from actors.core.errors import OpenCrateError
+from actors.core.names import NAMESPACE
+from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, prepare
+from api.config import DEFAULT_PORT
+from api.processes import descendants, end
+
+log = logging.getLogger(__name__)
+
+START: Final = 60.0
+"""Seconds that a Ray node may take to start."""
+ENDING: Final = 15.0
+METRICS_PORT: Final = 8090
+"""Where each host's Ray offers metrics to Prometheus, unless told otherwise."""
+
+
+SITE_LABEL: Final = "opencrate.site."
+"""Ray's nodes carry this with the id of each site that their host raises."""
+
+
+class NodeError(OpenCrateError):
+    """This host's Ray node did not start, or ended; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the head's Ray is."""
+
+    address: str
+    port: int = DEFAULT_PORT
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    def answers(self, wait: float = 2.0) -> bool:
+        """Tell whether something listens there."""
+        try:
+            with socket.create_connection((self.address, self.port), wait):
+                return True
+        except OSError:
+            return False
+
+
+def own_address(head: Head) -> str:
+    """Give this host's address on the way to the head. Raises NodeError where there is no way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((head.address, head.port))
+        except OSError as error:
+            raise NodeError(f"there is no way to {head}: {error.strerror or error}") from error
+        return str(probe.getsockname()[0])
+
+
+class RayNode:
+    """Start this host's Ray node, connect this process to it, and end both.
+
+    A head keeps what Ray knows of actors in `gcs/` of its data folder (RocksDB), so that buildings go on with
+    the same actors when the head comes back. A node that ended by itself is told by `ended`.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        head: Head,
+        address: str,
+        *,
+        is_head: bool,
+        sites: Iterable[str] = (),
+        metrics_port: int | None = None,
+    ) -> None:
+        """Start it, and connect. Raises NodeError."""
+        prepare(data)
+        clear(data)
+        self._data = data
+        self._temp = _temp(data)
+        self._output = data / "logs" / "ray.log"
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        arguments = ["--node-ip-address", address, "--object-store-memory", str(OBJECT_STORE)]
+        arguments += [
+            "--temp-dir",
+            str(self._temp),
+            "--metrics-export-port",
+            str(metrics_port or METRICS_PORT),
+        ]
+        labels = ",".join(f"{SITE_LABEL}{site}=here" for site in sites)
+        if labels:
+            arguments += ["--labels", labels]
+        environment = dict(os.environ)
+        if is_head:
+            arguments += ["--head", "--port", str(head.port), "--dashboard-host", "127.0.0.1"]
+            environment |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(_storage(data))}
+        else:
+            arguments += ["--address", str(head)]
+        ray_command = str(Path(sys.executable).with_name("ray"))
+        with self._output.open("wb") as out:
+            self._process = subprocess.Popen(  # noqa: S603 - Ray's own command, with arguments made here
+                [
+                    ray_command,
+                    "start",
+                    *arguments,
+                    "--block",
+                    "--disable-usage-stats",
+                    "--log-style",
+                    "record",
+                ],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+        try:
+            self._until_started()
+            ray.init(
+                address=str(head),
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=address,
+            )
+        except Exception as error:
+            self.close()
+            raise NodeError(f"this host can't be a part of the campus at {head}: {error}") from error
+        note(data, self._temp, self._process.pid)
+
+    def _until_started(self) -> None:
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            said = self._output.read_text(errors="replace")
+            if "Ray runtime started" in said:
+                return
+            if self._process.poll() is not None:
+                raise NodeError(f"Ray did not start: {_last_line(said)}")
+            time.sleep(0.1)
+        raise NodeError(f"Ray did not start within {START:g} s; see {self._output}")
+
+    @property
+    def ended(self) -> str | None:
+        """Why the node ended by itself; None while it runs."""
+        if self._process.poll() is None:
+            return None
+        return _last_line(self._output.read_text(errors="replace"))
+
+    def close(self) -> None:
+        """Leave, and end the node with all its processes."""
+        ray.shutdown()
+        family = descendants(self._process.pid)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(ENDING)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        end(family)
+        clear(self._data)
+        (self._data / RUNNING).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def ray_says_it_to(data: Path) -> Iterator[None]:
+    """Keep what Ray prints about its workers from the user's screen: it goes to `logs/ray-driver.log`."""
+    path = data / "logs" / "ray-driver.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file, contextlib.redirect_stderr(file):
+        yield
+
+
+def _storage(data: Path) -> Path:
+    folder = data.resolve() / "gcs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _temp(data: Path) -> Path:
+    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes)."""
+    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
+    folder = Path(tempfile.gettempdir()) / f"{TEMP_PREFIX}{mark}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+__all__ = ["Head", "NodeError", "RayNode", "own_address", "ray_says_it_to"]
