@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,19 +15,52 @@ from ray.exceptions import ActorDiedError, RayError
 from rich.console import Console
 
 from api.actors import configure_logging
+from api.cluster import Cluster
 from api.config import Campus, load
 from api.fencing import fence
 from api.foreground import Stop, UsageError, own, rising, simulated_building
 from api.raising import Raiser, take_down
-from api.raynode import Head, NodeError, RayNode, own_address, ray_says_it_to
-from api.up import DEMO, version
+from api.raynode import (
+    Head,
+    NodeError,
+    RayNode,
+    check_version,
+    own_address,
+    ray_says_it_to,
+    version,
+    version_of_head,
+)
+from api.up import DEMO
 
 log = logging.getLogger(__name__)
 
-WATCH: Final = 2.0
+WATCH: Final = 3.0
 """Seconds between two looks at this host's Ray and actors."""
+PATIENCE: Final = 5.0
+"""Seconds that an actor may take to say how it is."""
 AGAIN: Final = 2.0
 """Seconds until the head is asked again."""
+TRIES: Final = 5
+"""Looks in a row without an answer, of the head at the start or of an actor, that count as none."""
+SETTLED: Final = 10
+"""Looks in a row at which the head must have answered before a host that runs alone joins again."""
+REFUSED: Final = 600.0
+"""Seconds until a host that the head refused tries again."""
+ESSENTIAL: Final = frozenset(
+    (
+        "bus",
+        "points",
+        "nodes",
+        "history",
+        "alarms",
+        "overrides",
+        "commands",
+        "alarm_engine",
+        "bacnet",
+        "modbus",
+    )
+)
+"""Without one of these a building isn't read, kept, alarmed or commanded."""
 
 
 @dataclass(frozen=True)
@@ -70,44 +104,57 @@ class _Waiting:
 
 
 class Building:
-    """Keep this host's sites running as a part of the campus, until a signal.
+    """Keep this host's sites running, until a signal: as a part of the campus, or alone where that can't be.
 
-    The head may go and come: Ray on this host and its actors go on meanwhile. When Ray on this host ends
-    (the head lost what it knew of its hosts, or somebody killed it) it is started again and the actors are
-    raised from their files.
+    The head may go and come: Ray on this host and its actors go on meanwhile. Two things need the head, since
+    Ray's head decides on them: to start, and to restart an actor that died. Where the head doesn't answer
+    then, the host runs its sites alone, on a Ray of its own, from the same files, and joins when the head
+    has answered for some time. Either way round costs the seconds that the actors take to rise; history's
+    ledger has them. When Ray on this host ends by itself (the head has lost what it knew of its hosts, or
+    somebody killed it) the actors are raised again from their files.
     """
 
     def __init__(self, options: Options, campus: Campus, console: Console, stop: Stop) -> None:
         """Take what to raise."""
         self._options, self._campus, self._console, self._stop = options, campus, console, stop
+        self._sites = ", ".join(site.id for site in campus.config.sites)
+        self._ending = _Waiting()
 
     def run(self) -> None:
-        """Stay until a signal. Raises OpenCrateError for what a user can mend."""
-        waiting = _Waiting()
-        while not waiting.should_exit:
-            self._until_head_answers()
+        """Stay until a signal. Raises AlreadyRunningError when another host runs one of the sites."""
+        while not self._ending.should_exit:
+            if not self._head_answers():
+                self._alone("does not answer")
+                continue
             try:
-                self._live(waiting)
+                self._joined()
             except NodeError as error:
-                if not self._options.head.answers():
-                    log.warning("%s; the head is away", error)
-                    continue
-                raise
-            finally:
-                self._stop.server = None
+                # A building must not stand still because its host is refused: say why, and go on.
+                self._alone(f"can't be joined: {error}", REFUSED)
 
-    def _until_head_answers(self) -> None:
-        said = False
-        while not self._options.head.answers():
-            if not said:
-                self._console.print(f"Waiting for the head at {self._options.head} ...")
-                said = True
-            time.sleep(AGAIN)
+    def _head_answers(self) -> bool:
+        """Ask the head some times; a signal ends it too."""
+        for _ in range(TRIES):
+            if self._options.head.answers() or self._ending.should_exit:
+                return True
+            self._pause(AGAIN)
+        return False
 
-    def _live(self, waiting: _Waiting) -> None:
-        """Start Ray, raise the sites, watch them until a signal or until Ray ends; take all down."""
+    def _pause(self, seconds: float) -> None:
+        """Wait; a signal ends it early."""
+        before, self._stop.server = self._stop.server, self._ending
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._ending.should_exit:
+            time.sleep(0.2)
+        self._stop.server = before
+
+    def _joined(self) -> None:
+        """Run as a part of the campus, until a signal, until Ray ends or until this host must go on alone.
+
+        Raises NodeError when this host is refused, and AlreadyRunningError.
+        """
         options = self._options
-        with rising(self._console) as told:
+        with rising(self._console) as told, contextlib.ExitStack() as stack:
             node = RayNode(
                 options.data,
                 options.head,
@@ -116,56 +163,107 @@ class Building:
                 sites=[site.id for site in self._campus.config.sites],
                 metrics_port=options.metrics_port,
             )
-            raiser: Raiser | None = None
-            try:
-                self._stop.install()
-                for site in self._campus.config.sites:
-                    fence(site.id)
-                raiser = Raiser(self._campus, options.data, version(), told, sites_only=True)
-                raiser.raise_sites()
-            except BaseException:
-                take_down(raiser.order if raiser else [])
-                node.close()
-                raise
+            stack.callback(node.close)
+            heads = version_of_head()
+            if heads is None:
+                raise NodeError(f"there is no OpenCrate head at {options.head}")
+            check_version(version(), heads)
+            for site in self._campus.config.sites:
+                fence(site.id)
+            order = self._raise(told, stack)
+            stack.pop_all()
         try:
-            sites = ", ".join(site.id for site in self._campus.config.sites)
-            self._console.print(
-                f"{sites} is up on {socket.gethostname()}, a part of the campus at {options.head}."
+            self._say(
+                f"{self._sites} is up on {socket.gethostname()}, a part of the campus at {options.head}."
             )
-            self._stop.server = waiting
-            self._watch(node, raiser.order, waiting)
+            self._stop.server = self._ending
+            self._watch(node, order)
         finally:
+            self._stop.server = None
             if node.ended is None:
-                self._console.print("Stopping: bridges first, stores last ...")
-                take_down(raiser.order)
+                self._say("Stopping: bridges first, stores last ...")
+                take_down(order)
             node.close()
 
-    def _watch(self, node: RayNode, order: list[tuple[str, Any]], waiting: _Waiting) -> None:
-        """Return on a signal or when Ray ended. Raises UsageError when another host took a site over."""
-        looked = time.monotonic()
-        while not waiting.should_exit:
-            time.sleep(0.2)
-            if time.monotonic() - looked < WATCH:
-                continue
-            looked = time.monotonic()
+    def _alone(self, why: str, least: float = 0.0) -> None:
+        """Run on a Ray of this host's own, until a signal or until the head has answered for some time.
+
+        `least` is how long (s) to stay alone in any case.
+        """
+        self._say(f"The head at {self._options.head} {why}; {self._sites} runs alone meanwhile.")
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            with rising(self._console) as told:
+                stack.callback(Cluster(self._options.data, None).close)
+                self._raise(told, stack)
+            self._say(f"{self._sites} is up on {socket.gethostname()}, alone.")
+            answered = 0
+            while not self._ending.should_exit:
+                if answered >= SETTLED and time.monotonic() - began >= least:
+                    break
+                self._pause(WATCH)
+                answered = answered + 1 if self._options.head.answers() else 0
+            self._say("Stopping: bridges first, stores last ...")
+
+    def _raise(self, told: Any, stack: contextlib.ExitStack) -> list[tuple[str, Any]]:
+        """Raise the sites on the Ray that this process is in; `stack` takes them down."""
+        self._stop.install()
+        raiser = Raiser(self._campus, self._options.data, version(), told, sites_only=True)
+        stack.callback(take_down, raiser.order)
+        raiser.raise_sites()
+        return raiser.order
+
+    def _say(self, text: str) -> None:
+        self._console.print(text)
+        log.info("%s", text)
+
+    def _watch(self, node: RayNode, order: list[tuple[str, Any]]) -> None:
+        """Return on a signal, when Ray ended, or when an actor needs the head to rise and there is none.
+
+        Raises UsageError when another host took a site over.
+        """
+        silent: dict[str, int] = {}
+        while not self._ending.should_exit:
+            self._pause(WATCH)
             if node.ended is not None:
-                log.error("Ray on this host has ended: %s", node.ended)
-                self._console.print(f"Ray on this host has ended ({node.ended}); starting again.")
+                self._say(f"Ray on this host has ended ({node.ended}); starting again.")
                 return
-            lost = [name for name, handle in order if _is_gone(handle)]
+            states = _states(order)
+            lost = [name for name, state in states.items() if state is _State.GONE]
             if lost:
                 raise UsageError(f"{', '.join(lost)}: ended by another host that took over")
+            silent = {
+                name: silent.get(name, 0) + 1
+                for name, state in states.items()
+                if state is _State.SILENT and name.partition("@")[0] in ESSENTIAL
+            }
+            dead = [name for name, times in silent.items() if times >= TRIES]
+            if dead and not self._options.head.answers():
+                self._say(f"{', '.join(dead)} died while the head is away.")
+                return
 
 
-def _is_gone(handle: Any) -> bool:
-    """Tell whether an actor is dead for ever: one that restarts, or that is slow, isn't."""
-    try:
-        ray.get(handle.health.remote(), timeout=WATCH)
-    except ActorDiedError:
-        return True
-    except RayError:
-        return False
-    return False
+class _State(Enum):
+    ANSWERS = "answers"
+    SILENT = "silent"
+    GONE = "gone"
+    """Dead for ever: one that restarts, or that is slow, isn't."""
+
+
+def _states(order: list[tuple[str, Any]]) -> dict[str, _State]:
+    """Ask all actors at once how they are."""
+    asked = {handle.health.remote(): name for name, handle in order}
+    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+    found = {asked[reference]: _State.SILENT for reference in late}
+    for reference in done:
+        try:
+            ray.get(reference)
+            found[asked[reference]] = _State.ANSWERS
+        except ActorDiedError:
+            found[asked[reference]] = _State.GONE
+        except RayError:
+            found[asked[reference]] = _State.SILENT
+    return found
 
 
 def run(options: Options, console: Console) -> None:

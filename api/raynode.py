@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import importlib.metadata
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +37,8 @@ METRICS_PORT: Final = 8090
 
 SITE_LABEL: Final = "opencrate.site."
 """Ray's nodes carry this with the id of each site that their host raises."""
+VERSION_LABEL: Final = "opencrate.version"
+ROLE_LABEL: Final = "opencrate.role"
 
 
 class NodeError(OpenCrateError):
@@ -108,9 +112,10 @@ class RayNode:
             "--metrics-export-port",
             str(metrics_port or METRICS_PORT),
         ]
-        labels = ",".join(f"{SITE_LABEL}{site}=here" for site in sites)
-        if labels:
-            arguments += ["--labels", labels]
+        role = "head" if is_head else "building"
+        labels = [f"{VERSION_LABEL}={version()}", f"{ROLE_LABEL}={role}"]
+        labels += [f"{SITE_LABEL}{site}=here" for site in sites]
+        arguments += ["--labels", ",".join(labels)]
         environment = dict(os.environ)
         if is_head:
             arguments += ["--head", "--port", str(head.port), "--dashboard-host", "127.0.0.1"]
@@ -183,6 +188,37 @@ class RayNode:
         (self._data / RUNNING).unlink(missing_ok=True)
 
 
+def version() -> str:
+    """Give the version of this program."""
+    return importlib.metadata.version("opencrate-campus")
+
+
+def check_version(own: str, heads: str) -> None:
+    """Let a host join only if it is not older than the head: buildings are upgraded first, one by one.
+
+    Raises NodeError that names both versions. Another major version doesn't fit in either direction.
+    """
+    mine, theirs = _numbers(own), _numbers(heads)
+    if mine < theirs:
+        raise NodeError(
+            f"this host has version {own}, older than the head's {heads}: upgrade this host first"
+        )
+    if mine[0] != theirs[0]:
+        raise NodeError(f"this host has version {own}, the head has {heads}: they don't go together")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def version_of_head() -> str | None:
+    """Give the version of the campus's head, which its Ray node carries as a label."""
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"] and node["Labels"].get(ROLE_LABEL) == "head":
+            return str(node["Labels"].get(VERSION_LABEL))
+    return None
+
+
 @contextlib.contextmanager
 def ray_says_it_to(data: Path) -> Iterator[None]:
     """Keep what Ray prints about its workers from the user's screen: it goes to `logs/ray-driver.log`."""
@@ -210,6 +246,3 @@ def _temp(data: Path) -> Path:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
-
-
-__all__ = ["Head", "NodeError", "RayNode", "own_address", "ray_says_it_to"]

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib.metadata
 import logging
 import os
 import secrets
@@ -20,7 +19,7 @@ from api.actors import configure_logging
 from api.cluster import Cluster
 from api.config import Campus, CampusConfig, HeadConfig, load
 from api.foreground import Stop, UsageError, own, rising, simulated_building
-from api.raynode import Head, RayNode, ray_says_it_to
+from api.raynode import Head, RayNode, ray_says_it_to, version
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +38,6 @@ class Options:
     address: str | None
     head_address: str | None = None
     metrics_port: int | None = None
-
-
-def version() -> str:
-    """Give the version of this program."""
-    return importlib.metadata.version("opencrate-campus")
 
 
 def read_config(options: Options) -> Campus:
