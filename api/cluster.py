@@ -6,7 +6,9 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import ray
 
@@ -19,6 +21,12 @@ RUNNING = "ray-running.json"
 """Names the processes and the folder of the Ray started here, for whoever comes after a kill."""
 
 TEMP_PREFIX = "opencrate-"
+
+TRIES = 4
+SLOW = "timed out during startup"
+"""What Ray says when its processes did not start within 30 s."""
+
+T = TypeVar("T")
 
 OBJECT_STORE = 100_000_000
 """Bytes of Ray's object store; our frames are small."""
@@ -58,6 +66,18 @@ def note(data: Path, temp: Path, parent: int) -> None:
     (data / RUNNING).write_text(json.dumps(said))
 
 
+def patiently(start: Callable[[], T]) -> T:
+    """Start Ray, again where it gave up: it gives a busy machine 30 s. Raises what the last try raised."""
+    for tries in range(TRIES - 1):
+        try:
+            return start()
+        except Exception as error:
+            if SLOW not in str(error):
+                raise
+            log.warning("Ray did not start in time (try %d of %d)", tries + 1, TRIES)
+    return start()
+
+
 class Cluster:
     """Ray as this process sees it: started here (and ended here), or joined."""
 
@@ -72,17 +92,26 @@ class Cluster:
         clear(data)
         # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
         self._temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
-        ray.init(
-            namespace=NAMESPACE,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(self._temp),
-        )
         self._note = data / RUNNING
+        patiently(self._start)
         note(data, self._temp, os.getpid())
+
+    def _start(self) -> None:
+        before = descendants(os.getpid())
+        try:
+            ray.init(
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(self._temp),
+            )
+        except Exception:
+            ray.shutdown()
+            end(descendants(os.getpid()) - before)
+            raise
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends with all its processes."""

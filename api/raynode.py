@@ -22,7 +22,7 @@ import ray
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
-from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, prepare
+from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare
 from api.config import DEFAULT_PORT
 from api.processes import descendants, end
 
@@ -105,35 +105,36 @@ class RayNode:
         self._temp = _temp(data)
         self._output = data / "logs" / "ray.log"
         self._output.parent.mkdir(parents=True, exist_ok=True)
-        arguments = ["--node-ip-address", address, "--object-store-memory", str(OBJECT_STORE)]
-        arguments += [
-            "--temp-dir",
-            str(self._temp),
-            "--metrics-export-port",
-            str(metrics_port or METRICS_PORT),
-        ]
         role = "head" if is_head else "building"
         labels = [f"{VERSION_LABEL}={version()}", f"{ROLE_LABEL}={role}"]
         labels += [f"{SITE_LABEL}{site}=here" for site in sites]
-        arguments += ["--labels", ",".join(labels)]
+        arguments = {
+            "--node-ip-address": address,
+            "--object-store-memory": str(OBJECT_STORE),
+            "--temp-dir": str(self._temp),
+            "--metrics-export-port": str(metrics_port or METRICS_PORT),
+            "--labels": ",".join(labels),
+            "--log-style": "record",
+        }
         environment = dict(os.environ)
         if is_head:
-            arguments += ["--head", "--port", str(head.port), "--dashboard-host", "127.0.0.1"]
+            arguments |= {"--port": str(head.port), "--dashboard-host": "127.0.0.1"}
             environment |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(_storage(data))}
         else:
-            arguments += ["--address", str(head)]
-        ray_command = str(Path(sys.executable).with_name("ray"))
+            arguments |= {"--address": str(head)}
+        command = [str(Path(sys.executable).with_name("ray")), "start", *(["--head"] if is_head else [])]
+        command += [
+            "--block",
+            "--disable-usage-stats",
+            *(part for each in arguments.items() for part in each),
+        ]
+        patiently(lambda: self._start(command, environment, head, address))
+        note(data, self._temp, self._process.pid)
+
+    def _start(self, command: list[str], environment: dict[str, str], head: Head, address: str) -> None:
         with self._output.open("wb") as out:
             self._process = subprocess.Popen(  # noqa: S603 - Ray's own command, with arguments made here
-                [
-                    ray_command,
-                    "start",
-                    *arguments,
-                    "--block",
-                    "--disable-usage-stats",
-                    "--log-style",
-                    "record",
-                ],
+                command,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -152,7 +153,6 @@ class RayNode:
         except Exception as error:
             self.close()
             raise NodeError(f"this host can't be a part of the campus at {head}: {error}") from error
-        note(data, self._temp, self._process.pid)
 
     def _until_started(self) -> None:
         deadline = time.monotonic() + START
