@@ -272,7 +272,7 @@ def run(options: Options, console: Console) -> None:
     with own(options.data), Stop() as stop:
         configure_logging(options.data / "logs", f"join@{socket.gethostname()}")
         with contextlib.ExitStack() as stack:
-            stack.enter_context(ray_says_it_to(options.data))
+            stack.enter_context(ray_says_it_to(options.data, console))
             if options.demo:
                 stack.enter_context(simulated_building(campus.config.sites[0].networks, console))
             Building(options, campus, console, stop).run()

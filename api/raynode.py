@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import ray
+from rich.console import Console
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
@@ -220,11 +221,15 @@ def version_of_head() -> str | None:
 
 
 @contextlib.contextmanager
-def ray_says_it_to(data: Path) -> Iterator[None]:
-    """Keep what Ray prints about its workers from the user's screen: it goes to `logs/ray-driver.log`."""
+def ray_says_it_to(data: Path, console: Console) -> Iterator[None]:
+    """Keep what Ray prints about its workers from the user's screen: it goes to `logs/ray-driver.log`.
+
+    What `console` says goes where it went.
+    """
     path = data / "logs" / "ray-driver.log"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file, contextlib.redirect_stderr(file):
+    console.file = sys.stdout
+    with path.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         yield
 
 

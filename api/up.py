@@ -128,7 +128,7 @@ def _serve(
     from api.web import mount  # noqa: PLC0415
 
     with rising(console) as told:
-        stack.enter_context(ray_says_it_to(options.data))
+        stack.enter_context(ray_says_it_to(options.data, console))
         cluster = _cluster(campus, options)
         stack.callback(cluster.close)
         stop.install()
