@@ -75,6 +75,7 @@ def test_public_addresses_are_taken(url: str) -> None:
         "http://[::ffff:127.0.0.1]/",
         "http://[::ffff:a00:1]/",
         "http://[2002:7f00:1::]/",
+        "http://[2002:100::]/",
         "http://[64:ff9b::a00:1]/",
         "http://-bad-.example/",
     ],
