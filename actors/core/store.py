@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 import apsw
 import ray
 
+from actors.backup import files
 from actors.backup.models import BackupFile
 from actors.bus.events import Changed, Event, WatchMoved, event_json
 from actors.core import sqlite
@@ -88,7 +89,7 @@ class Store:
             with sqlite.plain_errors(self.name):
                 self._check()
                 self.db = sqlite.connect(self.path, self.durability)
-                sqlite.migrate(self.db, self.path, self.name, self.migrations)
+                sqlite.migrate(self.db, self.path, self.name, self.migrations, files.back_up)
                 self.db.execute(OWN_TABLES).fetchall()
             self._resume()
             self.opened()
@@ -110,15 +111,19 @@ class Store:
             self._send(WatchMoved(cell=self.name, version=self.version()))
 
     def _check(self) -> None:
+        """See that the file is sound; else, or where it is gone though there are backups, use the newest."""
         wrong = sqlite.damage(self.path)
-        if wrong is None:
+        gone = not self.path.exists() and bool(files.backups(self.path))
+        if wrong is None and not gone:
             return
-        aside = sqlite.set_aside(self.path)
-        backup = sqlite.restore_newest(self.path)
+        backup, aside = files.restore_newest(self.path)
         came = (
-            f"restored from {backup.name}; later changes are lost" if backup else "no backup: it starts empty"
+            f"restored from {backup.name}; later changes are lost"
+            if backup
+            else "no sound backup: it starts empty"
         )
-        self._wrong.append(f"{self.path.name} was damaged ({wrong}), set aside as {aside.name}, {came}")
+        told = f"was damaged ({wrong}), set aside as {aside.name}" if aside else "was missing"
+        self._wrong.append(f"{self.path.name} {told}, {came}")
 
     # Statements
 
@@ -236,24 +241,9 @@ class Store:
         return self.version()
 
     @ray.method
-    def backup(self, keep: int = sqlite.KEEP_BACKUPS) -> str:
-        """Copy the file while it is in use, check the copy, keep the newest `keep`; give the copy's path.
-
-        Raises StorageError.
-        """
-        try:
-            with sqlite.plain_errors(self.name):
-                return str(sqlite.back_up(self.db, self.path, keep=keep))
-        except OSError as error:
-            raise StorageError(self.name, f"no backup was made: {error.strerror or error}") from error
-
-    @ray.method
     def backups(self) -> list[BackupFile]:
-        """List the backups of this store, newest first."""
-        return [
-            BackupFile(path=str(path), time=sqlite.backup_time(path), size=path.stat().st_size)
-            for path in sqlite.backups(self.path)
-        ]
+        """List the backups of this store, newest first; BackupScheduler makes them beside this process."""
+        return [files.told_of(each) for each in files.backups(self.path)]
 
     @ray.method
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from actors.backup.models import BackupJob
 from actors.bus.bus import BusStats
 from actors.core.clock import Timestamp, now_ms
 from actors.core.errors import OpenCrateError, UnreachableError
@@ -156,15 +157,38 @@ async def backups(user: UserEditor, campus: Actors) -> Page:
     return Page(items=items, unreachable_sites=sorted(away))
 
 
-@router.post("/backup")
+async def _jobs(campus: Campus, method: str) -> Page:
+    """Ask each site's scheduler, and the campus's, for its backups; say which can't be reached."""
+    asked: list[tuple[str, Any]] = [("campus", campus.call)]
+    asked += [(of.id, of.call) for of in campus.sites.values()]
+    items: list[Any] = []
+    away: list[str] = []
+    for scope, call in asked:
+        try:
+            job: BackupJob | None = await call("backups", method)
+        except UnreachableError:
+            away.append(scope)
+            continue
+        if job is not None:
+            items.append(job.model_dump(mode="json"))
+    return Page(items=items, unreachable_sites=away)
+
+
+@router.post("/backup", status_code=202)
 async def backup(user: UserEditor, campus: Actors) -> Page:
-    """Copy every store's file while it is in use."""
-    paths = [
-        {"store": f"{name}@{scope}", "path": await call(name, "backup", timeout=300.0)}
-        for scope, call, name in _files(campus)
-    ]
-    await campus.log(user.username, "backup", "all stores", stores=[each["store"] for each in paths])
-    return Page(items=paths)
+    """Begin to copy every store's file while it is in use; `GET /api/system/backup` says how far it is.
+
+    Gives a job for the campus and for each site. What was asked for before and goes on is joined.
+    """
+    begun = await _jobs(campus, "begin")
+    await campus.log(user.username, "backup", "all stores", sites=[each["site"] for each in begun.items])
+    return begun
+
+
+@router.get("/backup")
+async def backup_progress(user: UserEditor, campus: Actors) -> Page:
+    """Say how far the last backups are, by store: waiting, copying, checking, done or failed, bytes, why."""
+    return await _jobs(campus, "job")
 
 
 class SiteState(BaseModel):
