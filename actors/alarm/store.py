@@ -239,7 +239,7 @@ class AlarmStore(Store):
             "SELECT shelved_until FROM alarm WHERE config_id = ? ORDER BY id DESC LIMIT 1", config_id
         )
         until: int | None = row["shelved_until"] if row else None
-        return until if until is not None and until > now else None
+        return until if until is not None and now < until <= now + LONGEST_SHELF else None
 
     @ray.method
     def clear(self, alarm_id: int, value: PointValue | None = None) -> Alarm:
@@ -251,7 +251,7 @@ class AlarmStore(Store):
             if state is old.state:
                 return old
             row = self.one(
-                "UPDATE alarm SET state = ?, cleared_at = ? WHERE id = ? RETURNING *",
+                "UPDATE alarm SET state = ?, cleared_at = max(?, raised_at) WHERE id = ? RETURNING *",
                 state.value,
                 now,
                 alarm_id,
@@ -280,7 +280,7 @@ class AlarmStore(Store):
             if state is old.state:
                 return old
             row = self.one(
-                "UPDATE alarm SET state = ?, acknowledged_at = ?, acknowledged_by = ?,"
+                "UPDATE alarm SET state = ?, acknowledged_at = max(?, raised_at), acknowledged_by = ?,"
                 " note = coalesce(?, note) WHERE id = ? RETURNING *",
                 state.value,
                 now,
@@ -329,9 +329,14 @@ class AlarmStore(Store):
 
     @ray.method
     def unshelve_due(self) -> list[int]:
-        """Take all alarms off the shelf whose time is over; give their ids."""
+        """Take all alarms off the shelf whose time is over; give their ids.
+
+        A time further away than any shelf may be was set under a clock that was ahead: it is over too.
+        """
         now = self.clock()
-        rows = self.all("SELECT id FROM alarm WHERE shelved_until <= ?", now)
+        rows = self.all(
+            "SELECT id FROM alarm WHERE shelved_until <= ? OR shelved_until > ?", now, now + LONGEST_SHELF
+        )
         with self.transaction():
             for row in rows:
                 self._set_shelf(row["id"], None, None, None)

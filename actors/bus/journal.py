@@ -275,14 +275,29 @@ class JournalStore(Store):
     def _prune(self) -> None:
         """Delete what is too old: sooner where every subscriber has acknowledged it, later where not."""
         self._unpruned = 0
-        now, last = self.clock(), self._last()
+        last = self._last()
         row = self.one("SELECT min(acknowledged) AS seen FROM journal_subscriber")
         seen = last if row is None or row["seen"] is None else int(row["seen"])
         with self.transaction():
-            self.run("DELETE FROM journal_event WHERE at < ? AND seq <= ?", now - KEEP, seen)
-            self.run(
-                "DELETE FROM journal_event WHERE at < ? OR seq <= ?", now - KEEP_UNREAD, last - KEEP_EVENTS
-            )
+            now = self.retention_time()
+            self.run("DELETE FROM journal_event WHERE seq <= ?", min(self._old(now - KEEP), seen))
+            old = max(self._old(now - KEEP_UNREAD), last - KEEP_EVENTS)
+            self.run("DELETE FROM journal_event WHERE seq <= ?", old)
+
+    def _old(self, before: int) -> int:
+        """Give the number up to which events came before a time.
+
+        Events go in the order in which they came: what came under a clock that was set back isn't older than
+        what came before it. What came from the future doesn't hold up what came after it.
+        """
+        row = self.one(
+            "SELECT seq FROM journal_event AS event WHERE at >= ?1 AND (at <= ?2 OR NOT EXISTS"
+            " (SELECT 1 FROM journal_event AS later WHERE later.seq > event.seq AND later.at < ?1))"
+            " ORDER BY seq LIMIT 1",
+            before,
+            self.clock(),
+        )
+        return int(row["seq"]) - 1 if row else 0
 
 
 def _types(types: Sequence[str] | None) -> str | None:

@@ -132,8 +132,8 @@ class CommissioningStore(Store):
         with self.transaction():
             check_session_step(session_id, self._get(session_id).state, SessionState.IN_PROGRESS)
             self.run(
-                "UPDATE commission_session SET state = 'in_progress', started_at = ?, started_by = ?"
-                " WHERE id = ?",
+                "UPDATE commission_session SET state = 'in_progress', started_at = max(?, created_at),"
+                " started_by = ? WHERE id = ?",
                 self.clock(),
                 by,
                 session_id,
@@ -148,8 +148,8 @@ class CommissioningStore(Store):
             check_session_step(session_id, session.state, SessionState.COMPLETED)
             check_complete(session_id, session.progress)
             self.run(
-                "UPDATE commission_session SET state = 'completed', completed_at = ?, completed_by = ?"
-                " WHERE id = ?",
+                "UPDATE commission_session SET state = 'completed', completed_at = max(?, started_at),"
+                " completed_by = ? WHERE id = ?",
                 self.clock(),
                 by,
                 session_id,
@@ -168,8 +168,8 @@ class CommissioningStore(Store):
             check_session_step(session_id, session.state, SessionState.SIGNED_OFF)
             check_sign_off(session_id, session.progress, sign_off)
             self.run(
-                "UPDATE commission_session SET state = 'signed_off', signed_off_at = ?, signed_off_by = ?,"
-                " sign_off_note = ?, accepted_failures = ? WHERE id = ?",
+                "UPDATE commission_session SET state = 'signed_off', signed_off_at = max(?, completed_at),"
+                " signed_off_by = ?, sign_off_note = ?, accepted_failures = ? WHERE id = ?",
                 self.clock(),
                 by,
                 sign_off.note,

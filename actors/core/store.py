@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar, Protocol, Self
 
 import apsw
@@ -14,7 +15,7 @@ from actors.backup import files
 from actors.backup.models import BackupFile
 from actors.bus.events import Changed, Event, WatchMoved, event_json
 from actors.core import sqlite
-from actors.core.clock import Clock, now_ms
+from actors.core.clock import Clock, now_ms, settled
 from actors.core.errors import BadInputError, ConflictError, StorageError
 from actors.core.health import Health, HealthState
 from actors.core.sqlite import Bindings, Durability, Row
@@ -50,8 +51,10 @@ OWN_TABLES = """
         type TEXT NOT NULL,
         event TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS retention_clock (at INTEGER NOT NULL) STRICT;
 """
-"""What the base keeps in every file: the configuration's version, and events that the journal hasn't yet."""
+"""What the base keeps in every file: the configuration's version, events that the journal hasn't yet, and how
+far retention has come."""
 
 
 class Store:
@@ -77,6 +80,7 @@ class Store:
         """Open the file. Raises AlreadyOwnedError, NewerFileError and StorageError."""
         self.path = Path(folder) / f"{self.name}.db"
         self.clock = clock
+        self._steady_at = monotonic()
         self._send = publish
         self._durable: PublishesDurably | None = publish if hasattr(publish, "durably") else None  # type: ignore[assignment]
         self._pending: list[tuple[str | None, Any]] = []
@@ -219,6 +223,22 @@ class Store:
             version = int(row["version"]) if row else 0
             self.publish(WatchMoved(cell=self.name, version=version))
         return version
+
+    def retention_time(self) -> int:
+        """Give the time (ms) that retention counts back from, inside a transaction: see `settled`.
+
+        So a clock that jumps ahead for a moment doesn't make this store delete what isn't old.
+        """
+        row = self.one("SELECT at FROM retention_clock")
+        passed = monotonic()
+        elapsed = round((passed - self._steady_at) * 1000)
+        at, reached = settled(self.clock(), row["at"] if row else None, elapsed)
+        self._steady_at = passed
+        if row is None and reached is not None:
+            self.run("INSERT INTO retention_clock VALUES (?)", reached)
+        elif row is not None and reached != row["at"]:
+            self.run("UPDATE retention_clock SET at = ?", reached)
+        return at
 
     # What every store can be asked
 

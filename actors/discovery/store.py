@@ -71,7 +71,8 @@ class DiscoveryStore(Store):
                 " vendor = coalesce(nullif(excluded.vendor, ''), vendor),"
                 " model = coalesce(nullif(excluded.model, ''), model),"
                 " firmware = coalesce(nullif(excluded.firmware, ''), firmware),"
-                " last_seen = max(last_seen, excluded.last_seen) RETURNING id",
+                " first_seen = min(first_seen, excluded.first_seen),"
+                " last_seen = excluded.last_seen RETURNING id",
                 *key,
                 device.name,
                 device.vendor,
@@ -336,7 +337,7 @@ class DiscoveryStore(Store):
             scan = self._running(scan_id)
             row = self.one(
                 "UPDATE discovery_scan SET state = ?1, error = ?2, device_count = ?3, point_count = ?4,"
-                " finished_at = ?5, progress = CASE ?1 WHEN 'done' THEN 1 ELSE progress END"
+                " finished_at = max(?5, started_at), progress = CASE ?1 WHEN 'done' THEN 1 ELSE progress END"
                 " WHERE id = ?6 RETURNING *",
                 state.value,
                 error,
@@ -358,8 +359,8 @@ class DiscoveryStore(Store):
         """Fail scans that were running when their process died; give how many."""
         with self.transaction():
             return self.run(
-                "UPDATE discovery_scan SET state = 'failed', error = 'interrupted', finished_at = ?"
-                " WHERE state = 'running'",
+                "UPDATE discovery_scan SET state = 'failed', error = 'interrupted',"
+                " finished_at = max(?, started_at) WHERE state = 'running'",
                 self.clock(),
             )
 

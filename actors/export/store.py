@@ -296,7 +296,8 @@ class ExportStore(Store):
                 raise ConflictError("backfill", backfill_id, reason)
             over = state not in {BackfillState.QUEUED, BackfillState.RUNNING}
             row = self.one(
-                "UPDATE export_backfill SET state = ?, error = ?, finished_at = ? WHERE id = ? RETURNING *",
+                "UPDATE export_backfill SET state = ?, error = ?, finished_at = max(?, requested_at)"
+                " WHERE id = ? RETURNING *",
                 state.value,
                 error,
                 self.clock() if over else None,

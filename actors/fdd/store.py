@@ -333,7 +333,7 @@ class FddStore(Store):
 
     def _clear(self, fault: Fault) -> Fault:
         row = self.one(
-            "UPDATE fdd_fault SET state = 'cleared', cleared_at = ? WHERE id = ? RETURNING *",
+            "UPDATE fdd_fault SET state = 'cleared', cleared_at = max(?, raised_at) WHERE id = ? RETURNING *",
             self.clock(),
             fault.id,
         )
@@ -361,8 +361,8 @@ class FddStore(Store):
             if state is fault.state:
                 return fault
             row = self.one(
-                "UPDATE fdd_fault SET state = ?, acknowledged_at = ?, acknowledged_by = ?, note = ?"
-                " WHERE id = ? RETURNING *",
+                "UPDATE fdd_fault SET state = ?, acknowledged_at = max(?, raised_at),"
+                " acknowledged_by = ?, note = ? WHERE id = ? RETURNING *",
                 state.value,
                 self.clock(),
                 by,

@@ -10,7 +10,7 @@ import ray
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
 from actors.core.store import Store, page, unique
-from actors.notification.logic import next_attempt
+from actors.notification.logic import LONGEST_RETRY, next_attempt
 from actors.notification.models import (
     Hours,
     NewNotice,
@@ -241,9 +241,19 @@ class NotificationStore(Store):
 
     @ray.method
     def expire_shelvings(self) -> list[Shelving]:
-        """End the shelvings whose time is over, and give them."""
+        """End the shelvings whose time is over, and give them.
+
+        One that a clock made that has been set back since then begins anew: it lasts as long as it was to,
+        at most twice, and not until the old clock's time comes again.
+        """
         with self.transaction():
-            rows = self.all("DELETE FROM alarm_shelving WHERE until <= ? RETURNING *", self.clock())
+            now = self.clock()
+            self.run(
+                "UPDATE alarm_shelving SET until = ?1 + (until - shelved_at), shelved_at = ?1"
+                " WHERE shelved_at > ?1",
+                now,
+            )
+            rows = self.all("DELETE FROM alarm_shelving WHERE until <= ? RETURNING *", now)
             if rows:
                 self.config_moved()
         return [Shelving.model_validate(row) for row in rows]
@@ -301,16 +311,20 @@ class NotificationStore(Store):
                 found.append(Notice.model_validate(row))
             self._unpruned += len(notices)
             if self._unpruned >= PRUNE_EVERY:
-                self._prune(now)
+                self._prune()
         return found
 
     @ray.method
     def due(self, limit: int = 100) -> list[Notice]:
         """Give notifications that are to be sent now, oldest first."""
         rows = self.all(
-            "SELECT * FROM notification_log WHERE state = 'queued' AND next_attempt <= ?"
-            " ORDER BY next_attempt, id LIMIT ?",
+            # A next attempt further away than any may be was put there by a clock that was ahead, and so was
+            # that of a notification from the future.
+            "SELECT * FROM notification_log WHERE state = 'queued' AND (next_attempt <= ?1"
+            " OR (attempts > 0 AND next_attempt > ?1 + ?2) OR created_at > ?1 + ?2)"
+            " ORDER BY next_attempt, id LIMIT ?3",
             self.clock(),
+            LONGEST_RETRY,
             limit,
         )
         return [Notice.model_validate(row) for row in rows]
@@ -330,8 +344,8 @@ class NotificationStore(Store):
             again = None if error is None else next_attempt(attempts, now)
             state = NoticeState.SENT if error is None else NoticeState.FAILED
             row = self.one(
-                "UPDATE notification_log SET state = ?, attempts = ?, next_attempt = ?, finished_at = ?,"
-                " error = ? WHERE id = ? RETURNING *",
+                "UPDATE notification_log SET state = ?, attempts = ?, next_attempt = ?,"
+                " finished_at = max(?, created_at), error = ? WHERE id = ? RETURNING *",
                 (NoticeState.QUEUED if again is not None else state).value,
                 attempts,
                 again,
@@ -346,8 +360,8 @@ class NotificationStore(Store):
         """Drop what is queued for an alarm that was acknowledged or cleared; give how many."""
         with self.transaction():
             return self.run(
-                "UPDATE notification_log SET state = 'cancelled', next_attempt = NULL, finished_at = ?"
-                " WHERE site = ? AND alarm_id = ? AND state = 'queued'",
+                "UPDATE notification_log SET state = 'cancelled', next_attempt = NULL,"
+                " finished_at = max(?, created_at) WHERE site = ? AND alarm_id = ? AND state = 'queued'",
                 self.clock(),
                 site,
                 alarm_id,
@@ -383,12 +397,15 @@ class NotificationStore(Store):
 
     # Within
 
-    def _prune(self, now: int) -> None:
+    def _prune(self) -> None:
+        """Delete what is too old; what a clock made that was set back is as old as its neighbours."""
         self._unpruned = 0
         self.run(
-            "DELETE FROM notification_log WHERE state <> 'queued' AND (finished_at < ?"
-            " OR id <= (SELECT id FROM notification_log ORDER BY id DESC LIMIT 1 OFFSET ?))",
-            now - KEEP,
+            "DELETE FROM notification_log WHERE state <> 'queued' AND (finished_at < ?1 AND id <"
+            " (SELECT min(id) FROM notification_log WHERE created_at >= ?1 AND created_at <= ?2)"
+            " OR id <= (SELECT id FROM notification_log ORDER BY id DESC LIMIT 1 OFFSET ?3))",
+            self.retention_time() - KEEP,
+            self.clock(),
             KEEP_NOTICES,
         )
 

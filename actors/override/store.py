@@ -114,8 +114,19 @@ class OverrideStore(Store):
 
     @ray.method
     def due(self) -> list[Override]:
-        """Give those whose time is over."""
-        rows = self.all("SELECT * FROM override WHERE expires_at <= ? ORDER BY expires_at", self.clock())
+        """Give those whose time is over.
+
+        The time of one that was commanded under a clock that has been set back since then begins anew: it
+        ends after its duration, at most after twice that, and not when the old clock's time comes again.
+        """
+        now = self.clock()
+        if self.one("SELECT 1 FROM override WHERE expires_at IS NOT NULL AND at > ? LIMIT 1", now):
+            self.run(
+                "UPDATE override SET expires_at = max(?1, ?1 + (expires_at - at)), at = ?1"
+                " WHERE expires_at IS NOT NULL AND at > ?1",
+                now,
+            )
+        rows = self.all("SELECT * FROM override WHERE expires_at <= ? ORDER BY expires_at", now)
         return [_override(row) for row in rows]
 
 

@@ -194,11 +194,15 @@ class ReportStore(Store):
     def take_due(self) -> list[ReportExecution]:
         """Queue an execution for each schedule whose time has come, and set its next run.
 
-        Runs that were missed while nobody asked are made once, not once each.
+        Runs that were missed while nobody asked are made once, not once each. A next run that was set under a
+        clock that was ahead is brought back to the next one by the present clock.
         """
         now = self.clock()
         queued: list[ReportExecution] = []
         with self.transaction():
+            for row in self.all("SELECT * FROM report_schedule WHERE enabled AND next_run > ?", now):
+                if row["next_run"] > (following := next_run(_schedule(row).timing, now)):
+                    self.run("UPDATE report_schedule SET next_run = ? WHERE id = ?", following, row["id"])
             due = self.all(
                 "SELECT * FROM report_schedule WHERE enabled AND next_run <= ? ORDER BY next_run, id", now
             )
@@ -254,7 +258,11 @@ class ReportStore(Store):
         """Note that a report is being made. Raises NotFoundError and ConflictError."""
         with self.transaction():
             self._move(execution_id, ExecutionState.RUNNING)
-            self.run("UPDATE report_execution SET started_at = ? WHERE id = ?", self.clock(), execution_id)
+            self.run(
+                "UPDATE report_execution SET started_at = max(?, requested_at) WHERE id = ?",
+                self.clock(),
+                execution_id,
+            )
             return self._execution(execution_id)
 
     @ray.method
@@ -278,8 +286,8 @@ class ReportStore(Store):
         """Fail executions that were running when their maker died; give how many."""
         with self.transaction():
             return self.run(
-                "UPDATE report_execution SET state = 'failed', error = 'interrupted', finished_at = ?"
-                " WHERE state = 'running'",
+                "UPDATE report_execution SET state = 'failed', error = 'interrupted',"
+                " finished_at = max(?, started_at) WHERE state = 'running'",
                 self.clock(),
             )
 
@@ -343,7 +351,8 @@ class ReportStore(Store):
             raise ConflictError("report execution", execution_id, reason)
         finished = None if state is ExecutionState.RUNNING else self.clock()
         self.run(
-            "UPDATE report_execution SET state = ?, document = ?, error = ?, finished_at = ? WHERE id = ?",
+            "UPDATE report_execution SET state = ?, document = ?, error = ?,"
+            " finished_at = max(?, ifnull(started_at, requested_at)) WHERE id = ?",
             state.value,
             document,
             error,

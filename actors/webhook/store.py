@@ -10,7 +10,7 @@ from actors.core.errors import ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
 from actors.core.store import Store, page, unique
-from actors.webhook.logic import check_url, may_retry, next_attempt
+from actors.webhook.logic import RETRY_AFTER, check_url, may_retry, next_attempt
 from actors.webhook.models import (
     Delivery,
     DeliveryState,
@@ -173,7 +173,7 @@ class WebhookStore(Store):
             )
             self._unpruned += 1
             if self._unpruned >= PRUNE_EVERY:
-                self._prune(now)
+                self._prune()
             row = self.one(
                 "SELECT * FROM webhook_delivery WHERE endpoint_id = ? AND event_key = ?",
                 endpoint_id,
@@ -188,9 +188,12 @@ class WebhookStore(Store):
             return []
         rows = self.all(
             "SELECT webhook_delivery.* FROM webhook_delivery JOIN webhook_endpoint AS endpoint"
-            " ON endpoint.id = endpoint_id WHERE state = 'pending' AND next_attempt <= ? AND endpoint.enabled"
-            " ORDER BY next_attempt, webhook_delivery.id LIMIT ?",
+            " ON endpoint.id = endpoint_id WHERE state = 'pending' AND endpoint.enabled"
+            # What is further away than any attempt may be was put there by a clock that was ahead.
+            " AND (next_attempt <= ?1 OR next_attempt > ?1 + ?2)"
+            " ORDER BY next_attempt, webhook_delivery.id LIMIT ?3",
             self.clock(),
+            max(RETRY_AFTER),
             limit,
         )
         return [DueDelivery(delivery=_delivery(row), payload=row["payload"]) for row in rows]
@@ -217,8 +220,9 @@ class WebhookStore(Store):
             again = None if done or not may_retry(status_code) else next_attempt(attempts, now)
             state = DeliveryState.DELIVERED if done else DeliveryState.FAILED
             row = self.one(
-                "UPDATE webhook_delivery SET state = ?, attempts = ?, next_attempt = ?, finished_at = ?,"
-                " status_code = ?, duration_ms = ?, error = ? WHERE id = ? RETURNING *",
+                "UPDATE webhook_delivery SET state = ?, attempts = ?, next_attempt = ?,"
+                " finished_at = max(?, created_at), status_code = ?, duration_ms = ?, error = ?"
+                " WHERE id = ? RETURNING *",
                 (DeliveryState.PENDING if again is not None else state).value,
                 attempts,
                 again,
@@ -273,12 +277,15 @@ class WebhookStore(Store):
 
     # Within
 
-    def _prune(self, now: int) -> None:
+    def _prune(self) -> None:
+        """Delete what is too old; what a clock made that was set back is as old as its neighbours."""
         self._unpruned = 0
         self.run(
-            "DELETE FROM webhook_delivery WHERE state <> 'pending' AND (finished_at < ?"
-            " OR id <= (SELECT id FROM webhook_delivery ORDER BY id DESC LIMIT 1 OFFSET ?))",
-            now - self._config().keep_days * 86_400_000,
+            "DELETE FROM webhook_delivery WHERE state <> 'pending' AND (finished_at < ?1 AND id <"
+            " (SELECT min(id) FROM webhook_delivery WHERE created_at >= ?1 AND created_at <= ?2)"
+            " OR id <= (SELECT id FROM webhook_delivery ORDER BY id DESC LIMIT 1 OFFSET ?3))",
+            self.retention_time() - self._config().keep_days * 86_400_000,
+            self.clock(),
             KEEP_DELIVERIES,
         )
 
