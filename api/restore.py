@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
+from actors.audit.anchor import Anchors, mark_restored
 from actors.audit.logic import follow
-from actors.audit.models import AuditCheck
+from actors.audit.models import Anchor, AuditCheck
 from actors.backup import files
 from actors.core import sqlite
 from actors.core.clock import to_iso
@@ -105,13 +106,19 @@ def _restore_one(backup: Backup) -> Restored:
     owned = sqlite.lock(path, name)
     try:
         aside = files.put_back(backup.path, path, "replaced")
+        if name == "audit":
+            mark_restored(path.parent)
     finally:
         owned.close()
     return Restored(backup, aside)
 
 
-def verify_audit(data: Path) -> AuditCheck:
-    """Follow the hashes of a data folder's audit log, which may be in use. Raises StorageError."""
+def verify_audit(data: Path, anchor: Path | None = None) -> AuditCheck:
+    """Follow the hashes of a data folder's audit log, which may be in use, to where it must end.
+
+    `anchor` is a copy of `audit.anchor` that was kept elsewhere: what was in the log then must be there.
+    Raises NotFoundError and StorageError.
+    """
     path = data / "campus" / "audit.db"
     if not path.exists():
         raise NotFoundError("audit log", str(path))
@@ -120,6 +127,38 @@ def verify_audit(data: Path) -> AuditCheck:
         try:
             connection.set_busy_timeout(5000)
             connection.row_trace = sqlite.as_dict
-            return follow(connection.execute("SELECT * FROM audit_entry ORDER BY id"))
+            return _verified(connection, path, anchor)
         finally:
             connection.close()
+
+
+def _verified(connection: apsw.Connection, path: Path, copy: Path | None) -> AuditCheck:
+    wrong: str | None = None
+    inside: Anchor | None = None
+    before: list[Anchor] = []
+    try:
+        anchors = Anchors(path.parent, make_key=False)
+        # Read first: it is never ahead of the file, which may get entries meanwhile.
+        outside = anchors.outside()
+        connection.execute("BEGIN")
+        inside = _inside(connection, path, anchors)
+        if inside is not None or outside is not None:
+            before = [anchors.there(outside)]
+        if copy is not None:
+            before.append(anchors.there(anchors.outside(copy), copy))
+    except StorageError as error:
+        wrong = error.reason
+    entries: Any = connection.execute("SELECT * FROM audit_entry ORDER BY id")
+    found = follow(entries, inside, before)
+    return found if wrong is None else found.model_copy(update={"ok": False, "reason": wrong})
+
+
+def _inside(connection: apsw.Connection, path: Path, anchors: Anchors) -> Anchor | None:
+    """Give the anchor in the file; None in one that no version with anchors has opened yet."""
+    if connection.pragma("user_version") == 1:
+        return None
+    rows: Any = connection.execute("SELECT sealed FROM audit_anchor").fetchall()
+    if not rows:
+        raise StorageError("audit", f"the anchor in {path} is gone")
+    sealed = rows[0]["sealed"]
+    return anchors.open(f"the anchor in {path}", sealed) if sealed else None
