@@ -163,8 +163,7 @@ def back_up(path: Path, *, keep: int = KEEP, clock: Clock = now_ms, told: Told =
             part.rename(target)
             _sync(folder)
         except BaseException:
-            for each in (part, part.with_name(part.name + "-journal"), described):
-                each.unlink(missing_ok=True)
+            _remove(part, part.with_name(part.name + "-journal"), described)
             raise
         prune(path, keep)
     except OSError as error:
@@ -205,6 +204,13 @@ def _check(store: str, part: Path) -> None:
         wrong = damage(part)
     if wrong:
         raise StorageError(store, f"the copy is not sound: {wrong}")
+
+
+def _remove(*parts: Path) -> None:
+    """Remove what is left of a failure, which is told, whatever comes of this."""
+    for each in parts:
+        with contextlib.suppress(OSError):
+            each.unlink()
 
 
 def _sync(folder: Path) -> None:
@@ -249,8 +255,7 @@ def put_back(backup: Path, path: Path, why: str) -> Path | None:
         part.rename(path)
         _sync(path.parent)
     except BaseException as error:
-        for each in parts:
-            each.unlink(missing_ok=True)
+        _remove(*parts)
         if isinstance(error, OSError):
             raise StorageError(path.stem, f"{backup} can't be put back: {error.strerror or error}") from error
         raise
