@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
-from actors.core.store import MAX_PAGE, Store, page, unique
+from actors.core.store import MAX_PAGE, Store, unique
 from actors.export.logic import may_become
 from actors.export.models import (
     Backfill,
@@ -116,17 +116,7 @@ class ExportStore(Store):
         self, kind: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Target], str | None]:
         """Give targets, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM export_target WHERE id > ?1 AND (?2 IS NULL OR kind = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM export_target", {"kind = ?": kind}, limit, cursor)
         return [_target(row) for row in rows], after
 
     @ray.method
@@ -319,17 +309,12 @@ class ExportStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Backfill], str | None]:
         """Give backfills, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM export_backfill",
+            {"target_id = ?": target_id, "state = ?": state},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM export_backfill WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR target_id = ?2)"
-                " AND (?3 IS NULL OR state = ?3) ORDER BY id DESC LIMIT ?4",
-                last,
-                target_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_backfill(row) for row in rows], after
 

@@ -9,7 +9,7 @@ import ray
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, unique
 from actors.notification.logic import next_attempt
 from actors.notification.models import (
     Hours,
@@ -101,16 +101,7 @@ class NotificationStore(Store):
         self, kind: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Recipient], str | None]:
         """Give recipients, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM recipient WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM recipient", {"kind = ?": kind}, limit, cursor)
         return [_recipient(row) for row in rows], after
 
     # Rules
@@ -189,11 +180,7 @@ class NotificationStore(Store):
     @ray.method
     def rules(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Rule], str | None]:
         """Give routing rules in the order in which they were made. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all("SELECT * FROM routing_rule WHERE id > ? ORDER BY id LIMIT ?", last, n),
-        )
+        rows, after = self.page_of("SELECT * FROM routing_rule", {}, limit, cursor)
         return [self._with_tiers(row) for row in rows], after
 
     @ray.method
@@ -251,16 +238,7 @@ class NotificationStore(Store):
     @ray.method
     def shelvings(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Shelving], str | None]:
         """Give the shelvings that stand. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_shelving WHERE until > ? AND id > ? ORDER BY id LIMIT ?",
-                self.clock(),
-                last,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM alarm_shelving", {"until > ?": self.clock()}, limit, cursor)
         return [Shelving.model_validate(row) for row in rows], after
 
     def _standing(self) -> list[Shelving]:
@@ -364,20 +342,17 @@ class NotificationStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Notice], str | None]:
         """Give notifications, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM notification_log",
+            {
+                "site = ?": site,
+                "alarm_id = ?": alarm_id,
+                "recipient_id = ?": recipient_id,
+                "state = ?": state,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM notification_log WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR site = ?2)"
-                " AND (?3 IS NULL OR alarm_id = ?3) AND (?4 IS NULL OR recipient_id = ?4)"
-                " AND (?5 IS NULL OR state = ?5) ORDER BY id DESC LIMIT ?6",
-                last,
-                site,
-                alarm_id,
-                recipient_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [Notice.model_validate(row) for row in rows], after
 
@@ -385,10 +360,10 @@ class NotificationStore(Store):
 
     def _prune(self, now: int) -> None:
         self._unpruned = 0
+        self.run("DELETE FROM notification_log WHERE finished_at < ?", now - KEEP)
         self.run(
-            "DELETE FROM notification_log WHERE state <> 'queued' AND (finished_at < ?"
-            " OR id <= (SELECT id FROM notification_log ORDER BY id DESC LIMIT 1 OFFSET ?))",
-            now - KEEP,
+            "DELETE FROM notification_log WHERE state <> 'queued'"
+            " AND id <= (SELECT max(id) FROM notification_log) - ?",
             KEEP_NOTICES,
         )
 
