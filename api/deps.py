@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
@@ -219,6 +219,7 @@ def needs(permission: Permission) -> Callable[..., Awaitable[User]]:
             raise NotAllowedError(permission.value)
         return user
 
+    allowed.permission = permission  # type: ignore[attr-defined]
     return allowed
 
 
@@ -292,6 +293,22 @@ class Page(BaseModel):
     items: list[Any]
     next_cursor: str | None = None
     unreachable_sites: list[str] = []
+
+
+def paged(
+    items: Sequence[Any], limit: int, cursor: str | None, key: Callable[[Any], str], away: Iterable[str] = ()
+) -> Page:
+    """Give a part of a short list that was read whole, in order of `key`, which no two items share."""
+    ordered = sorted(items, key=key)
+    rest = [each for each in ordered if cursor is None or key(each) > cursor]
+    shown = [each if isinstance(each, dict) else each.model_dump(mode="json") for each in rest[:limit]]
+    following = key(rest[limit - 1]) if len(rest) > limit else None
+    return Page(items=shown, next_cursor=following, unreachable_sites=sorted(away))
+
+
+def in_order(number: int) -> str:
+    """Write a number so that texts are in its order."""
+    return f"{number:019d}"
 
 
 Part = tuple[Sequence[Any], str | None]

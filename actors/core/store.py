@@ -328,6 +328,11 @@ def any_of(column: str, values: Sequence[str] | None, *, few: bool) -> dict[str,
     return {f"{walked}{column} IN (SELECT value FROM json_each(?))": json.dumps(list(values))}  # noqa: S608
 
 
+def of_site(column: str) -> str:
+    """Give the condition that a list of sites (JSON) names a site, or none, which means all."""
+    return f"({column} = '[]' OR EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?))"  # noqa: S608
+
+
 def page(
     cursor: str | None, limit: int, read: Callable[[int, int], list[Row]]
 ) -> tuple[list[Row], str | None]:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
-from actors.core.store import MAX_PAGE, Store, unique
+from actors.core.store import MAX_PAGE, Store, of_site, unique
 from actors.export.logic import may_become
 from actors.export.models import (
     Backfill,
@@ -113,10 +113,17 @@ class ExportStore(Store):
 
     @ray.method
     def find(
-        self, kind: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        site: str | None = None,
     ) -> tuple[list[Target], str | None]:
-        """Give targets, of a kind. Raises BadInputError."""
-        rows, after = self.page_of("SELECT * FROM export_target", {"kind = ?": kind}, limit, cursor)
+        """Give targets, of a kind; with `site` those that get its points. Raises BadInputError."""
+        sites = of_site("json_extract(selection, '$.sites')")
+        rows, after = self.page_of(
+            "SELECT * FROM export_target", {"kind = ?": kind, sites: site}, limit, cursor
+        )
         return [_target(row) for row in rows], after
 
     @ray.method

@@ -9,7 +9,7 @@ import ray
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, unique
+from actors.core.store import Store, of_site, unique
 from actors.notification.logic import next_attempt
 from actors.notification.models import (
     Hours,
@@ -178,9 +178,14 @@ class NotificationStore(Store):
         return self._rule(rule_id)
 
     @ray.method
-    def rules(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Rule], str | None]:
-        """Give routing rules in the order in which they were made. Raises BadInputError."""
-        rows, after = self.page_of("SELECT * FROM routing_rule", {}, limit, cursor)
+    def rules(
+        self, limit: int = 100, cursor: str | None = None, site: str | None = None
+    ) -> tuple[list[Rule], str | None]:
+        """Give routing rules in the order in which they were made; with `site` those for its alarms.
+
+        Raises BadInputError.
+        """
+        rows, after = self.page_of("SELECT * FROM routing_rule", {of_site("sites"): site}, limit, cursor)
         return [self._with_tiers(row) for row in rows], after
 
     @ray.method
@@ -236,9 +241,12 @@ class NotificationStore(Store):
         return [Shelving.model_validate(row) for row in rows]
 
     @ray.method
-    def shelvings(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Shelving], str | None]:
-        """Give the shelvings that stand. Raises BadInputError."""
-        rows, after = self.page_of("SELECT * FROM alarm_shelving", {"until > ?": self.clock()}, limit, cursor)
+    def shelvings(
+        self, limit: int = 100, cursor: str | None = None, site: str | None = None
+    ) -> tuple[list[Shelving], str | None]:
+        """Give the shelvings that stand; with `site` those for its alarms. Raises BadInputError."""
+        standing = {"until > ?": self.clock(), "(site IS NULL OR site = ?)": site}
+        rows, after = self.page_of("SELECT * FROM alarm_shelving", standing, limit, cursor)
         return [Shelving.model_validate(row) for row in rows], after
 
     def _standing(self) -> list[Shelving]:

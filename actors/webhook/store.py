@@ -9,7 +9,7 @@ import ray
 from actors.core.errors import ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, unique
+from actors.core.store import Store, of_site, unique
 from actors.webhook.logic import check_url, may_retry, next_attempt
 from actors.webhook.models import (
     Delivery,
@@ -99,10 +99,16 @@ class WebhookStore(Store):
 
     @ray.method
     def find(
-        self, kind: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        site: str | None = None,
     ) -> tuple[list[Endpoint], str | None]:
-        """Give endpoints, of a kind. Raises BadInputError."""
-        rows, after = self.page_of("SELECT * FROM webhook_endpoint", {"kind = ?": kind}, limit, cursor)
+        """Give endpoints, of a kind; with `site` those that get its events. Raises BadInputError."""
+        rows, after = self.page_of(
+            "SELECT * FROM webhook_endpoint", {"kind = ?": kind, of_site("sites"): site}, limit, cursor
+        )
         return [_endpoint(row) for row in rows], after
 
     @ray.method

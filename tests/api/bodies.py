@@ -232,6 +232,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "/api/reports/{report_id}"): REPORT,
     ("POST", "/api/reports/{report_id}/schedules"): REPORT_SCHEDULE,
     ("PUT", "/api/reports/schedules/{schedule_id}"): REPORT_SCHEDULE,
+    ("POST", "/api/reports/{report_id}/run"): {"start": START, "end": END},
     ("POST", "/api/fdd/rules"): FDD_RULE,
     ("PUT", "/api/fdd/rules/{rule_id}"): FDD_RULE,
     ("POST", "/api/fdd/rules/{rule_id}/bindings"): FDD_BINDING,
