@@ -19,9 +19,10 @@ test: $(VENV)/.ready-for-tests lint types
 fast: $(VENV)/.ready-for-tests
 	$(BIN)/python -m pytest -m "not cluster and not browser"
 
-# A long run of the crash tests, with how many of what.
+# A long run of the crash tests and of garbage to the API, with how many of what.
 crash: $(VENV)/.ready-for-tests
-	OPENCRATE_CRASH_KILLS=30 $(BIN)/python -m pytest -s tests/crash
+	OPENCRATE_CRASH_KILLS=30 OPENCRATE_CRASH_SECONDS=600 $(BIN)/python -m pytest -s tests/crash tests/cluster/test_crash.py
+	OPENCRATE_FUZZ=20000 $(BIN)/python -m pytest -s tests/api/test_garbage.py
 
 lint: $(VENV)/.ready-for-tests
 	$(BIN)/ruff check .

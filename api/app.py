@@ -1,11 +1,15 @@
 """The HTTP side: routes, errors, middleware, WebSocket."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 
+from actors.user.models import Permission
 from api import errors
 from api.deps import Campus
 from api.middleware import Guard, Limits
@@ -33,6 +37,9 @@ from api.routers import (
 )
 from api.ws import Hub
 from api.ws import router as ws_router
+
+FLUSH = 3.0
+"""Seconds that the end waits for entries of the audit log."""
 
 ROUTERS = (
     auth.router,
@@ -62,6 +69,29 @@ ROUTERS = (
 )
 
 
+def permission_of(dependant: Dependant) -> Permission | None:
+    """Give the permission that a route asks for, or None where a login is enough."""
+    own: Permission | None = getattr(dependant.call, "permission", None)
+    return own or next(filter(None, map(permission_of, dependant.dependencies)), None)
+
+
+def name_permissions(app: FastAPI) -> None:
+    """Say in the document which permission each route needs, as `x-permission`."""
+    for route in every_route(app.routes):
+        permission = permission_of(route.dependant)
+        if permission is not None:
+            route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
+
+
+def every_route(routes: Sequence[Any]) -> Iterator[APIRoute]:
+    """Give all routes, also those of routers that were included as they are."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif hasattr(route, "original_router"):
+            yield from every_route(route.original_router.routes)
+
+
 def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Sequence[str] = ()) -> FastAPI:
     """Make the application that serves a campus. CORS is closed unless origins are named."""
 
@@ -73,6 +103,7 @@ def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Se
             yield
         finally:
             await hub.close()
+            await campus.flush(FLUSH)
 
     app = FastAPI(
         title="OpenCrate Campus",
@@ -84,6 +115,7 @@ def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Se
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    name_permissions(app)
     app.add_middleware(Guard, limits=limits)
     if cors_origins:
         app.add_middleware(

@@ -1,18 +1,23 @@
 """What routes depend on: the actors, the user and what the user may do, lists over all sites."""
 
+import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
+from actors.core.clock import now_ms, to_iso
 from actors.core.errors import (
     BadInputError,
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
+    OpenCrateError,
     UnreachableError,
 )
 from actors.core.remote import answered
@@ -22,6 +27,12 @@ from actors.user.models import Permission, User
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
 """Seconds for which a token that was found good isn't asked about again."""
+
+MOST_UNLOGGED: Final = 10_000
+LOG_PAUSE: Final = 0.5
+"""Seconds until an entry that the audit log didn't take is sent again."""
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -79,6 +90,9 @@ class Campus:
     engines: dict[str, Any] = field(default_factory=dict)
     known: dict[str, tuple[float, User]] = field(default_factory=dict)
     """Tokens that were found good a moment ago."""
+    unlogged: deque[tuple[str, str, str, dict[str, Any]]] = field(default_factory=deque)
+    """Entries that wait for the audit log, oldest first."""
+    _logging: asyncio.Future[None] | None = None
 
     async def call(
         self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any
@@ -113,8 +127,44 @@ class Campus:
         return found
 
     async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
-        """Write to the audit log. Raises UnreachableError when it is away."""
-        await self.call("audit", "add", user, action, target, detail)
+        """Write to the audit log.
+
+        Raises what the log raises when it is away or its disk is full: the change that was made is not
+        answered as done then. The entry is written as soon as the log is back.
+        """
+        try:
+            await self.call("audit", "add", user, action, target, detail)
+        except OpenCrateError:
+            self.log_later(user, action, target, **detail)
+            raise
+
+    def log_later(self, user: str, action: str, target: str, **detail: Any) -> None:
+        """Write to the audit log without waiting, again and again until it is there; with the time now.
+
+        Where the log's answer was lost the entry may be there twice. What waits is lost with this process.
+        """
+        if len(self.unlogged) >= MOST_UNLOGGED:
+            lost = self.unlogged.popleft()
+            log.error("the audit log is away for too long: %s did %s to %s", *lost[:3])
+        self.unlogged.append((user, action, target, detail | {"at": to_iso(now_ms())}))
+        if self._logging is None or self._logging.done():
+            self._logging = asyncio.ensure_future(self._log_late())
+
+    async def _log_late(self) -> None:
+        while self.unlogged:
+            try:
+                await self.call("audit", "add", *self.unlogged[0])
+            except OpenCrateError as error:
+                log.warning("%d entries wait for the audit log: %s", len(self.unlogged), error)
+                await asyncio.sleep(LOG_PAUSE)
+            else:
+                self.unlogged.popleft()
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until nothing waits for the audit log any more, but not for ever."""
+        if self._logging is not None:
+            await asyncio.wait([self._logging], timeout=seconds)
+            self._logging.cancel()
 
     async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
         """Find a node's site. Raises NotFoundError, UnreachableError when it may be on one away."""
@@ -151,9 +201,11 @@ def bearer(request: Request) -> str:
 Token = Annotated[str, Depends(bearer)]
 
 
-async def current_user(token: Token, campus: Actors) -> User:
+async def current_user(token: Token, campus: Actors, request: Request) -> User:
     """Give who asks. Reading needs no more than this."""
-    return await campus.user_of(token)
+    user = await campus.user_of(token)
+    request.state.user = user
+    return user
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
@@ -167,6 +219,7 @@ def needs(permission: Permission) -> Callable[..., Awaitable[User]]:
             raise NotAllowedError(permission.value)
         return user
 
+    allowed.permission = permission  # type: ignore[attr-defined]
     return allowed
 
 
@@ -240,6 +293,22 @@ class Page(BaseModel):
     items: list[Any]
     next_cursor: str | None = None
     unreachable_sites: list[str] = []
+
+
+def paged(
+    items: Sequence[Any], limit: int, cursor: str | None, key: Callable[[Any], str], away: Iterable[str] = ()
+) -> Page:
+    """Give a part of a short list that was read whole, in order of `key`, which no two items share."""
+    ordered = sorted(items, key=key)
+    rest = [each for each in ordered if cursor is None or key(each) > cursor]
+    shown = [each if isinstance(each, dict) else each.model_dump(mode="json") for each in rest[:limit]]
+    following = key(rest[limit - 1]) if len(rest) > limit else None
+    return Page(items=shown, next_cursor=following, unreachable_sites=sorted(away))
+
+
+def in_order(number: int) -> str:
+    """Write a number so that texts are in its order."""
+    return f"{number:019d}"
 
 
 Part = tuple[Sequence[Any], str | None]

@@ -22,7 +22,7 @@ from actors.alarm.schema import MIGRATIONS
 from actors.bus.events import AlarmAcknowledged, AlarmCleared, AlarmRaised
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store, any_of
 from actors.core.values import PointValue
 
 CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
@@ -151,16 +151,11 @@ class AlarmStore(Store):
         self, node_id: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[AlarmConfig], str | None]:
         """Give configurations, all or those of a point. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM alarm_config",
+            {"deleted = ?": 0, "node_id = ?": node_id},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_config WHERE NOT deleted AND id > ?1 AND (?2 IS NULL OR node_id = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                node_id,
-                n,
-            ),
+            cursor,
         )
         return [_config(row) for row in rows], after
 
@@ -383,20 +378,17 @@ class AlarmStore(Store):
     ) -> tuple[list[Alarm], str | None]:
         """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError."""
         wanted = states or [AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED, AlarmState.CLEARED]
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM alarm",
+            any_of("state", wanted, few=AlarmState.CLOSED not in wanted)
+            | {
+                "severity = ?": severity.value if severity else None,
+                "node_id = ?": node_id,
+                "(shelved_until IS NOT NULL) = ?": shelved,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm WHERE state IN (SELECT value FROM json_each(?1))"
-                " AND (?2 = 0 OR id < ?2) AND (?3 IS NULL OR severity = ?3) AND (?4 IS NULL OR node_id = ?4)"
-                " AND (?5 IS NULL OR (shelved_until IS NOT NULL) = ?5) ORDER BY id DESC LIMIT ?6",
-                json.dumps([state.value for state in wanted]),
-                last,
-                severity.value if severity else None,
-                node_id,
-                shelved,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_alarm(row) for row in rows], after
 
@@ -411,7 +403,7 @@ class AlarmStore(Store):
         """Count alarms; shelved ones count as shelved only."""
         rows = self.all(
             "SELECT state, severity, shelved_until IS NOT NULL AS shelved, count(*) AS n FROM alarm"
-            " WHERE state <> 'closed' GROUP BY 1, 2, 3"
+            " WHERE state IN ('active', 'acknowledged', 'cleared') GROUP BY 1, 2, 3"
         )
         seen = [row for row in rows if not row["shelved"]]
         standing = ("active", "acknowledged")
@@ -440,20 +432,12 @@ class AlarmStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[AlarmStep], str | None]:
         """Give what happened to alarms, newest first, in [start, end) ms. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM alarm_history",
+            {"alarm_id = ?": alarm_id, "node_id = ?": node_id, "at >= ?": start, "at < ?": end},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_history WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR alarm_id = ?2)"
-                " AND (?3 IS NULL OR node_id = ?3) AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)"
-                " ORDER BY id DESC LIMIT ?6",
-                last,
-                alarm_id,
-                node_id,
-                start,
-                end,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [AlarmStep.model_validate(row | {"value": json.loads(row["value"])}) for row in rows], after
 

@@ -1,9 +1,10 @@
 """The base of every store: one SQLite file, one writer, events after each commit."""
 
 import contextlib
+import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, Protocol, Self
@@ -155,6 +156,33 @@ class Store:
             self.db.executemany(sql, rows)
             return self.db.total_changes() - before
 
+    def page_of(
+        self,
+        select: str,
+        filters: Mapping[str, Any],
+        limit: int,
+        cursor: str | None,
+        *,
+        newest_first: bool = False,
+    ) -> tuple[list[Row], str | None]:
+        """Give one page of a list in order of `id`, and the cursor of the next page or None.
+
+        `filters` are conditions with one `?` each and their values; those whose value is None stay out of the
+        statement, so that SQLite can take the index of those that are asked for. Raises BadInputError.
+        """
+        clause, values = conditions(filters)
+        than, order, first = ("<", "DESC", END) if newest_first else (">", "ASC", 0)
+
+        def read(after: int, most: int) -> list[Row]:
+            return self.all(
+                f"{select} WHERE id {than} ?{clause} ORDER BY id {order} LIMIT ?",
+                after or first,
+                *values,
+                most,
+            )
+
+        return page(cursor, limit, read)
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Self]:
         """Commit everything inside at once, or nothing. Events wait for the commit. May be nested."""
@@ -290,6 +318,31 @@ def unique(kind: str, key: object) -> Iterator[None]:
         raise ConflictError(kind, key, f"there is a {kind} of this name already") from error
 
 
+def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Give the conditions whose value isn't None, each after ` AND `, and the values in their order."""
+    asked = {sql: value for sql, value in filters.items() if value is not None}
+    return "".join(f" AND {sql}" for sql in asked), list(asked.values())
+
+
+def any_of(column: str, values: Sequence[str] | None, *, few: bool) -> dict[str, str | None]:
+    """Give the condition that a column has one of some values, for `page_of` and `conditions`.
+
+    One value is looked up in its index, which is in order of `id`. Of several, rows that are `few` are looked
+    up and sorted; many are walked in the list's order, since sorting them would read them all for each page.
+    """
+    if values is None:
+        return {}
+    if len(values) == 1:
+        return {f"{column} = ?": values[0]}
+    walked = "" if few else "+"
+    return {f"{walked}{column} IN (SELECT value FROM json_each(?))": json.dumps(list(values))}  # noqa: S608
+
+
+def of_site(column: str) -> str:
+    """Give the condition that a list of sites (JSON) names a site, or none, which means all."""
+    return f"({column} = '[]' OR EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?))"  # noqa: S608
+
+
 def page(
     cursor: str | None, limit: int, read: Callable[[int, int], list[Row]]
 ) -> tuple[list[Row], str | None]:
@@ -310,5 +363,7 @@ def page(
     return rows[:limit], str(rows[limit - 1]["id"]) if more else None
 
 
+END = 2**63 - 1
+"""No record has this id or a larger one."""
 MAX_PAGE = 1000
 """Most items that one page of a list may have."""

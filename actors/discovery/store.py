@@ -10,7 +10,7 @@ import ray
 from actors.bus.events import DeviceAccepted, DeviceDiscovered, DiscoveryScanComplete
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store
 from actors.discovery.logic import refusal
 from actors.discovery.models import (
     DeviceState,
@@ -237,22 +237,17 @@ class DiscoveryStore(Store):
 
         `text` is looked for in key, address, name, vendor and model. Raises BadInputError.
         """
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            f"SELECT * FROM ({DEVICE})",  # noqa: S608 - a constant
+            {
+                "state = ?": state,
+                "protocol = ?": protocol,
+                "network_id = ?": network_id,
+                "instr(lower(concat_ws(' ', device_key, address, name, vendor, model)), lower(?))": text,
+                "conflict = ?": conflict,
+            },
             limit,
-            lambda last, n: self.all(
-                f"SELECT * FROM ({DEVICE}) WHERE id > ?1 AND (?2 IS NULL OR state = ?2)"  # noqa: S608 - a constant
-                " AND (?3 IS NULL OR protocol = ?3) AND (?4 IS NULL OR network_id = ?4)"
-                " AND (?5 IS NULL OR instr(lower(concat_ws(' ', device_key, address, name, vendor, model)),"
-                " lower(?5))) AND (?6 IS NULL OR conflict = ?6) ORDER BY id LIMIT ?7",
-                last,
-                state,
-                protocol,
-                network_id,
-                text,
-                None if conflict is None else int(conflict),
-                n,
-            ),
+            cursor,
         )
         return [_device(row) for row in rows], after
 
@@ -262,15 +257,8 @@ class DiscoveryStore(Store):
     ) -> tuple[list[DiscoveredPoint], str | None]:
         """Give the points of a device. Raises NotFoundError and BadInputError."""
         self._get(device_id)
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM discovered_point WHERE device_id = ? AND id > ? ORDER BY id LIMIT ?",
-                device_id,
-                last,
-                n,
-            ),
+        rows, after = self.page_of(
+            "SELECT * FROM discovered_point", {"device_id = ?": device_id}, limit, cursor
         )
         return [
             DiscoveredPoint.model_validate(
@@ -372,13 +360,7 @@ class DiscoveryStore(Store):
     @ray.method
     def scans(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Scan], str | None]:
         """Give scans, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM discovery_scan WHERE ?1 = 0 OR id < ?1 ORDER BY id DESC LIMIT ?2", last, n
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM discovery_scan", {}, limit, cursor, newest_first=True)
         return [_scan(row) for row in rows], after
 
     @ray.method

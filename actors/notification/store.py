@@ -9,7 +9,7 @@ import ray
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, of_site, unique
 from actors.notification.logic import LONGEST_RETRY, next_attempt
 from actors.notification.models import (
     Hours,
@@ -101,16 +101,7 @@ class NotificationStore(Store):
         self, kind: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Recipient], str | None]:
         """Give recipients, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM recipient WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM recipient", {"kind = ?": kind}, limit, cursor)
         return [_recipient(row) for row in rows], after
 
     # Rules
@@ -187,13 +178,14 @@ class NotificationStore(Store):
         return self._rule(rule_id)
 
     @ray.method
-    def rules(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Rule], str | None]:
-        """Give routing rules in the order in which they were made. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all("SELECT * FROM routing_rule WHERE id > ? ORDER BY id LIMIT ?", last, n),
-        )
+    def rules(
+        self, limit: int = 100, cursor: str | None = None, site: str | None = None
+    ) -> tuple[list[Rule], str | None]:
+        """Give routing rules in the order in which they were made; with `site` those for its alarms.
+
+        Raises BadInputError.
+        """
+        rows, after = self.page_of("SELECT * FROM routing_rule", {of_site("sites"): site}, limit, cursor)
         return [self._with_tiers(row) for row in rows], after
 
     @ray.method
@@ -259,18 +251,12 @@ class NotificationStore(Store):
         return [Shelving.model_validate(row) for row in rows]
 
     @ray.method
-    def shelvings(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Shelving], str | None]:
-        """Give the shelvings that stand. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_shelving WHERE until > ? AND id > ? ORDER BY id LIMIT ?",
-                self.clock(),
-                last,
-                n,
-            ),
-        )
+    def shelvings(
+        self, limit: int = 100, cursor: str | None = None, site: str | None = None
+    ) -> tuple[list[Shelving], str | None]:
+        """Give the shelvings that stand; with `site` those for its alarms. Raises BadInputError."""
+        standing = {"until > ?": self.clock(), "(site IS NULL OR site = ?)": site}
+        rows, after = self.page_of("SELECT * FROM alarm_shelving", standing, limit, cursor)
         return [Shelving.model_validate(row) for row in rows], after
 
     def _standing(self) -> list[Shelving]:
@@ -378,20 +364,17 @@ class NotificationStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Notice], str | None]:
         """Give notifications, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM notification_log",
+            {
+                "site = ?": site,
+                "alarm_id = ?": alarm_id,
+                "recipient_id = ?": recipient_id,
+                "state = ?": state,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM notification_log WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR site = ?2)"
-                " AND (?3 IS NULL OR alarm_id = ?3) AND (?4 IS NULL OR recipient_id = ?4)"
-                " AND (?5 IS NULL OR state = ?5) ORDER BY id DESC LIMIT ?6",
-                last,
-                site,
-                alarm_id,
-                recipient_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [Notice.model_validate(row) for row in rows], after
 

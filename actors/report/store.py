@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, unique
 from actors.report.logic import covered, may_become, next_run, sections_of
 from actors.report.models import (
     ExecutionState,
@@ -33,7 +33,7 @@ LONGEST_DOCUMENT = 20_000_000
 
 EXECUTION = (
     "SELECT id, definition_id, schedule_id, state, requested_by, requested_at, started_at, finished_at,"
-    " range_start, range_end, error, coalesce(length(document), 0) AS size FROM report_execution"
+    " range_start, range_end, error, coalesce(octet_length(document), 0) AS size FROM report_execution"
 )
 
 
@@ -114,17 +114,11 @@ class ReportStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Report], str | None]:
         """Give definitions, of a template or with a text in their name. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM report_definition",
+            {"template = ?": template, "instr(lower(name), lower(?))": text},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM report_definition WHERE id > ?1 AND (?2 IS NULL OR template = ?2)"
-                " AND (?3 IS NULL OR instr(lower(name), lower(?3))) ORDER BY id LIMIT ?4",
-                last,
-                template,
-                text,
-                n,
-            ),
+            cursor,
         )
         return [_report(row) for row in rows], after
 
@@ -315,17 +309,12 @@ class ReportStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[ReportExecution], str | None]:
         """Give executions, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            EXECUTION,
+            {"definition_id = ?": report_id, "state = ?": state},
             limit,
-            lambda last, n: self.all(
-                EXECUTION + " WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR definition_id = ?2)"
-                " AND (?3 IS NULL OR state = ?3) ORDER BY id DESC LIMIT ?4",
-                last,
-                report_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [ReportExecution.model_validate(row) for row in rows], after
 

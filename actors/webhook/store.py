@@ -9,7 +9,7 @@ import ray
 from actors.core.errors import ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, of_site, unique
 from actors.webhook.logic import RETRY_AFTER, check_url, may_retry, next_attempt
 from actors.webhook.models import (
     Delivery,
@@ -99,19 +99,15 @@ class WebhookStore(Store):
 
     @ray.method
     def find(
-        self, kind: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        site: str | None = None,
     ) -> tuple[list[Endpoint], str | None]:
-        """Give endpoints, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM webhook_endpoint WHERE id > ?1 AND (?2 IS NULL OR kind = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
+        """Give endpoints, of a kind; with `site` those that get its events. Raises BadInputError."""
+        rows, after = self.page_of(
+            "SELECT * FROM webhook_endpoint", {"kind = ?": kind, of_site("sites"): site}, limit, cursor
         )
         return [_endpoint(row) for row in rows], after
 
@@ -259,19 +255,12 @@ class WebhookStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Delivery], str | None]:
         """Give deliveries, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM webhook_delivery",
+            {"endpoint_id = ?": endpoint_id, "state = ?": state, "event_type = ?": event_type},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM webhook_delivery WHERE (?1 = 0 OR id < ?1)"
-                " AND (?2 IS NULL OR endpoint_id = ?2) AND (?3 IS NULL OR state = ?3)"
-                " AND (?4 IS NULL OR event_type = ?4) ORDER BY id DESC LIMIT ?5",
-                last,
-                endpoint_id,
-                state,
-                event_type,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_delivery(row) for row in rows], after
 
