@@ -12,6 +12,7 @@ from actors.core.errors import (
     NotFoundError,
     UnreachableError,
     WriteFailedError,
+    WriteUnsureError,
 )
 from actors.core.health import HealthState
 from actors.core.values import PointStatus
@@ -192,7 +193,7 @@ async def test_a_write_to_a_device_that_just_died_is_not_answered(bench: Bench) 
     bridge = await bench.bridge([device(interval=600, cov=False)], POINTS)
     await until(lambda: bench.value(SETPOINT) is not None)
     bench.simulator.bacnet.devices["vav-1"].play_dead(True)
-    with pytest.raises(WriteFailedError, match=r"no answer within 0\.4 s"):
+    with pytest.raises(WriteUnsureError, match=r"no answer within 0\.4 s"):
         await bridge.write(SETPOINT, 22.0, 8)
 
 
