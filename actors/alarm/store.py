@@ -91,10 +91,11 @@ class AlarmStore(Store):
         """Bring in the configurations of a file or a device; give how many were new or changed.
 
         Doing it twice changes nothing; what a person has edited or deleted stays as it is. One that the
-        origin no longer names is removed, unless it was edited.
+        origin no longer names is removed, unless it was edited. They are told apart by their point, their
+        kind and, where a point has several of a kind, their order.
         """
         changed = 0
-        named: set[str] = set()
+        named: dict[str, int] = {}
         with self.transaction():
             before = {
                 row["origin_key"]: row
@@ -103,8 +104,9 @@ class AlarmStore(Store):
             for new in configs:
                 key = f"{new.node_id}#{new.condition.kind}"
                 if key in named:
-                    continue
-                named.add(key)
+                    named[key] += 1
+                    key = f"{key}#{named[key]}"
+                named[key] = 1
                 changed += self._apply(before.get(key), new, origin, key)
             gone = [row["id"] for key, row in before.items() if key not in named and not row["edited"]]
             for config_id in gone:

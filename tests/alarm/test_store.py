@@ -186,6 +186,16 @@ def test_applying_renews_what_nobody_touched_under_the_same_id(world: World) -> 
     assert found[0].condition == LimitCondition(high=35)
 
 
+def test_several_of_a_kind_on_one_point_are_all_kept(world: World) -> None:
+    given = [limit("a", 27.0), limit("a", 30.0), limit("b"), limit("a", 35.0)]
+    assert world.store.apply_configs(given, "campus.yaml") == 4
+    assert world.store.apply_configs(given, "campus.yaml") == 0
+    first = world.store.configs()[0][0]
+    assert world.store.apply_configs(given[:3], "campus.yaml") == 1
+    assert [each.node_id for each in world.store.in_force()[1]] == ["a", "a", "b"]
+    assert world.store.config(first.id) == first
+
+
 def test_what_a_person_edited_stays_even_when_its_origin_forgets_it(world: World) -> None:
     world.store.apply_configs([limit("a")], "campus.yaml")
     [config] = world.store.configs()[0]
