@@ -204,6 +204,9 @@ class PointStore:
         limit = STALE_INTERVALS * entry.config.interval
         if status & PointStatus.DOWN:
             gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.DEVICE_DOWN)
+        elif status & PointStatus.FAULT and at - entry.time > limit * 1000:
+            # Rows with this flag and the old time have come all along.
+            gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.DEVICE_FAULT)
         elif now - entry.seen > limit and at - entry.time > limit * 1000:
             # By both clocks: one may have been set, and readings that were delivered late are none missed.
             gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.BRIDGE_DOWN)

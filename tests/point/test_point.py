@@ -131,6 +131,19 @@ def test_what_a_dead_bridge_missed_is_noted_when_it_is_back(world: World) -> Non
     assert world.gaps == [(P, 10**9, 10**9 + 39_000, "lost", "bridge down")]
 
 
+def test_what_a_device_refused_for_long_is_noted_when_it_gives_a_value_again(world: World) -> None:
+    world.set(1.0, 1_000)
+    for _ in range(6):
+        world.tick += 10
+        world.set(1.0, 1_000, PointStatus.FAULT)
+    assert world.gaps == []
+    world.set(2.0, 70_000)
+    assert world.gaps == [(P, 1_000, 70_000, GapKind.LOST, GapReason.DEVICE_FAULT)]
+    world.set(2.0, 80_000, PointStatus.FAULT)  # a reading of its own, which the device flags
+    world.set(2.0, 90_000)
+    assert len(world.gaps) == 1
+
+
 def test_what_a_source_had_to_drop_is_handed_on(world: World) -> None:
     notes = GapNotes([P], [1], [2], [GapKind.LOST], [GapReason.POINTS_DOWN])
     world.store.lost(notes.encode())
