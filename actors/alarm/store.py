@@ -378,7 +378,10 @@ class AlarmStore(Store):
         limit: int = 100,
         cursor: str | None = None,
     ) -> tuple[list[Alarm], str | None]:
-        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError."""
+        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError.
+
+        A shelf whose time is over hides nothing, even while nobody takes alarms off it (`unshelve_due`).
+        """
         wanted = states or [AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED, AlarmState.CLEARED]
         rows, after = page(
             cursor,
@@ -386,13 +389,14 @@ class AlarmStore(Store):
             lambda last, n: self.all(
                 "SELECT * FROM alarm WHERE state IN (SELECT value FROM json_each(?1))"
                 " AND (?2 = 0 OR id < ?2) AND (?3 IS NULL OR severity = ?3) AND (?4 IS NULL OR node_id = ?4)"
-                " AND (?5 IS NULL OR (shelved_until IS NOT NULL) = ?5) ORDER BY id DESC LIMIT ?6",
+                " AND (?5 IS NULL OR (ifnull(shelved_until, 0) > ?7) = ?5) ORDER BY id DESC LIMIT ?6",
                 json.dumps([state.value for state in wanted]),
                 last,
                 severity.value if severity else None,
                 node_id,
                 shelved,
                 n,
+                self.clock(),
             ),
         )
         return [_alarm(row) for row in rows], after
@@ -407,8 +411,9 @@ class AlarmStore(Store):
     def summary(self) -> AlarmSummary:
         """Count alarms; shelved ones count as shelved only."""
         rows = self.all(
-            "SELECT state, severity, shelved_until IS NOT NULL AS shelved, count(*) AS n FROM alarm"
-            " WHERE state <> 'closed' GROUP BY 1, 2, 3"
+            "SELECT state, severity, ifnull(shelved_until, 0) > ? AS shelved, count(*) AS n FROM alarm"
+            " WHERE state <> 'closed' GROUP BY 1, 2, 3",
+            self.clock(),
         )
         seen = [row for row in rows if not row["shelved"]]
         standing = ("active", "acknowledged")
