@@ -214,6 +214,14 @@ async def test_the_other_devices_do_not_wait_for_a_dead_one(bench: Bench) -> Non
     await until(lambda: bench.value(ZONE) == 31.0)
 
 
+async def test_a_device_whose_objects_can_not_be_made_nodes_keeps_no_other_waiting(bench: Bench) -> None:
+    bridge = await bench.bridge([device(cov=False), device(1102, cov=False)])
+    bench.nodes.delete("1101")
+    await until(lambda: bench.value("1102/analog-input-1") is not None, 30)
+    assert bench.value(ZONE) is None
+    assert not any("node store" in reason for reason in (await bridge.health()).reasons)
+
+
 async def test_points_follow_the_model_and_a_bad_binding_harms_no_other(bench: Bench) -> None:
     odd = point("analog-input", 9)
     odd.protocol_binding = ProtocolBinding(protocol="bacnet", config={"device_instance": "what"})
