@@ -73,6 +73,7 @@ def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Se
             yield
         finally:
             await hub.close()
+            await campus.trail.close()
 
     app = FastAPI(
         title="OpenCrate Campus",

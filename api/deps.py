@@ -18,6 +18,7 @@ from actors.core.errors import (
 from actors.core.remote import answered
 from actors.core.store import MAX_PAGE
 from actors.user.models import Permission, User
+from api.trail import Trail
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
@@ -112,9 +113,12 @@ class Campus:
         self.known[token] = (now, found)
         return found
 
+    def __post_init__(self) -> None:
+        self.trail = Trail(lambda *entry: self.call("audit", "add", *entry))
+
     async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
-        """Write to the audit log. Raises UnreachableError when it is away."""
-        await self.call("audit", "add", user, action, target, detail)
+        """Write to the audit log, when it is away as soon as it is back (see Trail)."""
+        await self.trail.add(user, action, target, detail)
 
     async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
         """Find a node's site. Raises NotFoundError, UnreachableError when it may be on one away."""
