@@ -38,9 +38,6 @@ from api.routers import (
 from api.ws import Hub
 from api.ws import router as ws_router
 
-FLUSH = 3.0
-"""Seconds that the end waits for entries of the audit log."""
-
 ROUTERS = (
     auth.router,
     system.sites_router,
@@ -103,7 +100,7 @@ def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Se
             yield
         finally:
             await hub.close()
-            await campus.flush(FLUSH)
+            await campus.trail.close()
 
     app = FastAPI(
         title="OpenCrate Campus",

@@ -1,9 +1,7 @@
 """What routes depend on: the actors, the user and what the user may do, lists over all sites."""
 
-import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
@@ -11,26 +9,21 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
-from actors.core.clock import now_ms, to_iso
 from actors.core.errors import (
     BadInputError,
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
-    OpenCrateError,
     UnreachableError,
 )
 from actors.core.remote import answered
 from actors.core.store import MAX_PAGE
 from actors.user.models import Permission, User
+from api.trail import Trail
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
 """Seconds for which a token that was found good isn't asked about again."""
-
-MOST_UNLOGGED: Final = 10_000
-LOG_PAUSE: Final = 0.5
-"""Seconds until an entry that the audit log didn't take is sent again."""
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +83,6 @@ class Campus:
     engines: dict[str, Any] = field(default_factory=dict)
     known: dict[str, tuple[float, User]] = field(default_factory=dict)
     """Tokens that were found good a moment ago."""
-    unlogged: deque[tuple[str, str, str, dict[str, Any]]] = field(default_factory=deque)
-    """Entries that wait for the audit log, oldest first."""
-    _logging: asyncio.Future[None] | None = None
 
     async def call(
         self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any
@@ -126,45 +116,16 @@ class Campus:
         self.known[token] = (now, found)
         return found
 
-    async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
-        """Write to the audit log.
+    def __post_init__(self) -> None:
+        self.trail = Trail(lambda *entry: self.call("audit", "add", *entry))
 
-        Raises what the log raises when it is away or its disk is full: the change that was made is not
-        answered as done then. The entry is written as soon as the log is back.
-        """
-        try:
-            await self.call("audit", "add", user, action, target, detail)
-        except OpenCrateError:
-            self.log_later(user, action, target, **detail)
-            raise
+    async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
+        """Write to the audit log, when it is away as soon as it is back (see Trail)."""
+        await self.trail.add(user, action, target, detail)
 
     def log_later(self, user: str, action: str, target: str, **detail: Any) -> None:
-        """Write to the audit log without waiting, again and again until it is there; with the time now.
-
-        Where the log's answer was lost the entry may be there twice. What waits is lost with this process.
-        """
-        if len(self.unlogged) >= MOST_UNLOGGED:
-            lost = self.unlogged.popleft()
-            log.error("the audit log is away for too long: %s did %s to %s", *lost[:3])
-        self.unlogged.append((user, action, target, detail | {"at": to_iso(now_ms())}))
-        if self._logging is None or self._logging.done():
-            self._logging = asyncio.ensure_future(self._log_late())
-
-    async def _log_late(self) -> None:
-        while self.unlogged:
-            try:
-                await self.call("audit", "add", *self.unlogged[0])
-            except OpenCrateError as error:
-                log.warning("%d entries wait for the audit log: %s", len(self.unlogged), error)
-                await asyncio.sleep(LOG_PAUSE)
-            else:
-                self.unlogged.popleft()
-
-    async def flush(self, seconds: float) -> None:
-        """Wait until nothing waits for the audit log any more, but not for ever."""
-        if self._logging is not None:
-            await asyncio.wait([self._logging], timeout=seconds)
-            self._logging.cancel()
+        """Write to the audit log without waiting for it (see Trail)."""
+        self.trail.later(user, action, target, detail)
 
     async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
         """Find a node's site. Raises NotFoundError, UnreachableError when it may be on one away."""

@@ -28,6 +28,7 @@ from actors.core.errors import AlreadyOwnedError, OpenCrateError
 from api.actors import configure_logging
 from api.cluster import Cluster
 from api.config import Campus, CampusConfig, load
+from api.middleware import MAX_BODY
 from bridges.config import BacnetNetwork, ModbusNetwork
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,13 @@ def _serve(
     host, port = at
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            ws_max_size=MAX_BODY,
         )
     )
     # Our own handler ends the server, so that actors are taken down in order afterwards.

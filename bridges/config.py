@@ -81,14 +81,23 @@ NetworkConfig = Annotated[BacnetNetwork | ModbusNetwork, Field(discriminator="pr
 class AlarmDefaults(_Strict):
     """An alarm of a point, as a profile or `campus.yaml` names it: limits, or states."""
 
-    high: float | None = None
-    low: float | None = None
-    deadband: float = Field(default=0.0, ge=0)
+    high: float | None = Field(default=None, allow_inf_nan=False)
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     state: bool | None = None
-    states: list[bool | int | str] | None = None
-    delay: float = Field(default=0.0, ge=0)
+    states: list[bool | int | str] | None = Field(default=None, min_length=1)
+    delay: float = Field(default=0.0, ge=0, le=86_400)
     severity: Literal["critical", "high", "medium", "low"] = "medium"
-    message: str = ""
+    message: str = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "AlarmDefaults":
+        named = [self.high is not None or self.low is not None, self.state is not None]
+        if sum([*named, self.states is not None]) != 1:
+            raise ValueError("an alarm has limits (high, low), or state, or states: one of them")
+        if self.high is not None and self.low is not None and self.low + 2 * self.deadband > self.high:
+            raise ValueError("low plus the deadband must lie below high less the deadband")
+        return self
 
 
 # Files say `register`; that it hides ABCMeta's method of this name harms nobody.

@@ -91,10 +91,11 @@ class AlarmStore(Store):
         """Bring in the configurations of a file or a device; give how many were new or changed.
 
         Doing it twice changes nothing; what a person has edited or deleted stays as it is. One that the
-        origin no longer names is removed, unless it was edited.
+        origin no longer names is removed, unless it was edited. They are told apart by their point, their
+        kind and, where a point has several of a kind, their order.
         """
         changed = 0
-        named: set[str] = set()
+        named: dict[str, int] = {}
         with self.transaction():
             before = {
                 row["origin_key"]: row
@@ -103,8 +104,9 @@ class AlarmStore(Store):
             for new in configs:
                 key = f"{new.node_id}#{new.condition.kind}"
                 if key in named:
-                    continue
-                named.add(key)
+                    named[key] += 1
+                    key = f"{key}#{named[key]}"
+                named[key] = 1
                 changed += self._apply(before.get(key), new, origin, key)
             gone = [row["id"] for key, row in before.items() if key not in named and not row["edited"]]
             for config_id in gone:
@@ -376,7 +378,10 @@ class AlarmStore(Store):
         limit: int = 100,
         cursor: str | None = None,
     ) -> tuple[list[Alarm], str | None]:
-        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError."""
+        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError.
+
+        A shelf whose time is over hides nothing, even while nobody takes alarms off it (`unshelve_due`).
+        """
         wanted = states or [AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED, AlarmState.CLEARED]
         rows, after = self.page_of(
             "SELECT * FROM alarm",
@@ -384,7 +389,8 @@ class AlarmStore(Store):
             | {
                 "severity = ?": severity.value if severity else None,
                 "node_id = ?": node_id,
-                "(shelved_until IS NOT NULL) = ?": shelved,
+                "ifnull(shelved_until, 0) > ?": self.clock() if shelved is True else None,
+                "ifnull(shelved_until, 0) <= ?": self.clock() if shelved is False else None,
             },
             limit,
             cursor,
@@ -402,8 +408,9 @@ class AlarmStore(Store):
     def summary(self) -> AlarmSummary:
         """Count alarms; shelved ones count as shelved only."""
         rows = self.all(
-            "SELECT state, severity, shelved_until IS NOT NULL AS shelved, count(*) AS n FROM alarm"
-            " WHERE state IN ('active', 'acknowledged', 'cleared') GROUP BY 1, 2, 3"
+            "SELECT state, severity, ifnull(shelved_until, 0) > ? AS shelved, count(*) AS n FROM alarm"
+            " WHERE state IN ('active', 'acknowledged', 'cleared') GROUP BY 1, 2, 3",
+            self.clock(),
         )
         seen = [row for row in rows if not row["shelved"]]
         standing = ("active", "acknowledged")

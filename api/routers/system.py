@@ -69,7 +69,14 @@ async def _components(campus: Campus) -> list[Health]:
     for site in campus.sites.values():
         asked |= {f"{name}@{site.id}": handle for name, handle in site.actors().items()}
     found = await asyncio.gather(*(_one(name, handle) for name, handle in asked.items()))
-    return [Health(name="api@campus", pid=os.getpid()), *found]
+    return [_api(campus), *found]
+
+
+def _api(campus: Campus) -> Health:
+    if not campus.trail.waiting:
+        return Health(name="api@campus", pid=os.getpid())
+    reason = f"{campus.trail.waiting} entries wait for the audit log"
+    return Health(name="api@campus", state=HealthState.DEGRADED, reasons=[reason], pid=os.getpid())
 
 
 _last: dict[int, tuple[float, asyncio.Future[list[Health]]]] = {}

@@ -25,6 +25,7 @@ from actors.point.store import PointStore
 from actors.user.store import UserStore
 from api.app import create_app
 from api.deps import Campus, SiteActors
+from api.middleware import PAGE
 from api.stores import CAMPUS_STORES, SITE_STORES
 from tests.support import InProcess
 
@@ -125,7 +126,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         stores={name: InProcess(plain(tmp_path / "campus")) for name, plain in CAMPUS_STORES.items()},
     )
     campus.engines["backups"] = backups("campus", tmp_path / "campus", campus.actors())
-    with TestClient(create_app(campus), client=("127.0.0.1", 0), raise_server_exceptions=False) as client:
+    with TestClient(create_app(campus), client=PAGE, raise_server_exceptions=False) as client:
         yield Served(campus, client, points, history, alarms)
     others = [each.target for each in (*site.stores.values(), *campus.stores.values())]
     for store in (nodes, history, alarms, overrides, users, audit, *others):

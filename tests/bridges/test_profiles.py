@@ -1,10 +1,14 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from actors.alarm.models import LimitCondition, StateCondition
 from actors.node.models import NodeType
 from api.config import ConfigFileError, load
+from bridges.config import AlarmDefaults
 from bridges.model import alarm_configs, site_nodes
 from bridges.profiles import load_profile, shipped
 
@@ -119,3 +123,19 @@ def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigFileError) as caught:
         load(write(tmp_path, text))
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    "alarm",
+    [
+        {"high": 30, "states": [1]},
+        {"state": True, "states": [True]},
+        {"deadband": 1},
+        {"high": 20, "low": 19, "deadband": 1},
+        {"high": math.inf},
+        {"states": []},
+    ],
+)
+def test_an_alarm_that_says_two_things_or_nothing_is_refused(alarm: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        AlarmDefaults.model_validate(alarm)

@@ -77,6 +77,13 @@ def test_public_addresses_are_taken(url: str) -> None:
         "http://[2002:7f00:1::]/",
         "http://[2002:100::]/",
         "http://[64:ff9b::a00:1]/",
+        "http://[64:ff9b:1::a00:1]/",
+        "http://[::127.0.0.1]/",
+        "http://[::ffff:0:7f00:1]/",
+        "http://[fec0::1]/",
+        "http://[3fff::1]/",
+        "http://[4000::1]/",
+        "http://192.0.0.8/",
         "http://-bad-.example/",
     ],
 )
