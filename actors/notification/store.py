@@ -384,11 +384,14 @@ class NotificationStore(Store):
         """Delete what is too old; what a clock made that was set back is as old as its neighbours."""
         self._unpruned = 0
         self.run(
-            "DELETE FROM notification_log WHERE state <> 'queued' AND (finished_at < ?1 AND id <"
-            " (SELECT min(id) FROM notification_log WHERE created_at >= ?1 AND created_at <= ?2)"
-            " OR id <= (SELECT id FROM notification_log ORDER BY id DESC LIMIT 1 OFFSET ?3))",
+            "DELETE FROM notification_log WHERE state <> 'queued' AND finished_at < ?1 AND id <"
+            " (SELECT min(id) FROM notification_log WHERE created_at >= ?1 AND created_at <= ?2)",
             self.retention_time() - KEEP,
             self.clock(),
+        )
+        self.run(
+            "DELETE FROM notification_log WHERE state <> 'queued'"
+            " AND id <= (SELECT max(id) FROM notification_log) - ?",
             KEEP_NOTICES,
         )
 

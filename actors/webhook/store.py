@@ -270,11 +270,14 @@ class WebhookStore(Store):
         """Delete what is too old; what a clock made that was set back is as old as its neighbours."""
         self._unpruned = 0
         self.run(
-            "DELETE FROM webhook_delivery WHERE state <> 'pending' AND (finished_at < ?1 AND id <"
-            " (SELECT min(id) FROM webhook_delivery WHERE created_at >= ?1 AND created_at <= ?2)"
-            " OR id <= (SELECT id FROM webhook_delivery ORDER BY id DESC LIMIT 1 OFFSET ?3))",
+            "DELETE FROM webhook_delivery WHERE state <> 'pending' AND finished_at < ?1 AND id <"
+            " (SELECT min(id) FROM webhook_delivery WHERE created_at >= ?1 AND created_at <= ?2)",
             self.retention_time() - self._config().keep_days * 86_400_000,
             self.clock(),
+        )
+        self.run(
+            "DELETE FROM webhook_delivery WHERE state <> 'pending'"
+            " AND id <= (SELECT max(id) FROM webhook_delivery) - ?",
             KEEP_DELIVERIES,
         )
 
