@@ -57,7 +57,8 @@ def measure(
                 folder.mkdir()
                 for result in known[name](folder, scale, tell):
                     results.append(result)
-                    bars.print(f"{result.what}: {result.ours}; {result.peer}; {result.figure}: {result.met}")
+                    said = f"{result.what}: {result.ours}; {result.peer}; {result.figure}: {result.met}"
+                    bars.console.print(said, soft_wrap=True)
                 bars.update(bar, completed=1, total=1, description=name)
                 bars.advance(whole)
     finally:
@@ -71,5 +72,8 @@ def measure(
         console.print(f"written to {target}")
 
 
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(measure)
+
 if __name__ == "__main__":
-    typer.run(measure)
+    app()

@@ -116,6 +116,7 @@ class Subscriber:
         client = redis.Redis(port=port)
         channel = client.pubsub(ignore_subscribe_messages=True)
         channel.subscribe(CHANNEL)
+        self._ends.append(client.close)  # which its channel doesn't outlive
         loop = asyncio.get_running_loop()
 
         def run() -> None:

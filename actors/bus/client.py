@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from actors.bus.bus import CAPACITY, NotSubscribedError
+from actors.bus.bus import CAPACITY, Answer, NotSubscribedError
 from actors.bus.events import (
     ANY_EVENT,
     HIGH_RATE,
@@ -53,6 +53,12 @@ MAX_CALL = 1_000
 
 RECORD_PAUSE = 0.5
 """Seconds until events that were not journaled are sent again."""
+
+BUSY = 200.0
+"""Frames per second from which on a follower lets some gather: each poll costs more than what it brings."""
+
+GATHER = 0.02
+"""Seconds for which a busy follower lets frames gather before it polls again."""
 
 
 class Publisher:
@@ -255,6 +261,23 @@ class Delivery:
                 yield Changed.model_validate_json(frame.payload[1:-1])
 
 
+def gathering(frames: int, events: int, since: float, capacity: int) -> float:
+    """Give the seconds to let pass before the next poll, after one that brought so much within `since` s.
+
+    None unless frames come thick, and never so long that more than a quarter of `capacity` events gather.
+    """
+    if frames <= BUSY * since:
+        return 0.0
+    return min(GATHER, capacity / 4 * since / events)
+
+
+async def _later(pause: float, bus: Any, name: str, token: str, wait: float) -> Answer:
+    """Ask for the next frames after a pause."""
+    await asyncio.sleep(pause)
+    answer: Answer = await bus.next.remote(name, token, wait)
+    return answer
+
+
 async def follow(
     bus: Any,
     name: str,
@@ -265,6 +288,9 @@ async def follow(
     wait: float = 10.0,
 ) -> AsyncIterator[Delivery]:
     """Follow a bus for ever: deliveries as they come, one poll in flight while the caller works on the last.
+
+    Where more than BUSY frames a second come, it lets up to GATHER seconds pass between polls, so that each
+    brings several.
 
     The first delivery after each (re)subscription is empty and has `resync` set: events may have been missed,
     so read the stores. A bus that restarts or can't be reached is tried again after 0.2 to 5 s. Cancel to
@@ -277,11 +303,15 @@ async def follow(
         try:
             token = await asyncio.wait_for(bus.subscribe.remote(name, wanted, capacity), 10)
             poll = asyncio.ensure_future(bus.next.remote(name, token, wait))
-            pause = 0.2
+            pause, came = 0.2, time.monotonic()
             yield Delivery(site, [], resync=True)
             while True:
                 frames, lost = await asyncio.wait_for(poll, wait + 15)
-                poll = asyncio.ensure_future(bus.next.remote(name, token, wait))
+                before, came = came, time.monotonic()
+                rest = gathering(len(frames), sum(each.size for each in frames), came - before, capacity)
+                poll = asyncio.ensure_future(
+                    _later(rest, bus, name, token, wait) if rest else bus.next.remote(name, token, wait)
+                )
                 if lost:
                     log.warning("%s fell behind on %s: %d events lost", name, site or "the bus", lost)
                 if frames or lost:
