@@ -10,7 +10,7 @@ import ray
 from actors.bus.bus import EventBus
 from bench import peers
 from bench.cluster import SITE, Actors, cluster
-from bench.results import Met, Progress, Result, Scale, at_least, median, percentile
+from bench.results import Met, Progress, Result, Scale, at_least, at_most, median, percentile
 from bench.subscribers import Source, Subscriber
 
 SUBSCRIBERS = 6

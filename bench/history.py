@@ -88,9 +88,9 @@ def append(folder: Path, scale: Scale, progress: Progress) -> Iterator[Result]:
 
         plain.append(rows / _seconds(into_table))
         table.close()
-        store = HistoryStore(folder / f"history-{run}")
+        store: Any = HistoryStore(folder / f"history-{run}")
 
-        def into_store(store: HistoryStore = store) -> None:
+        def into_store(store: Any = store) -> None:
             for each in frames:
                 store.append(each)
 
@@ -128,7 +128,7 @@ def append(folder: Path, scale: Scale, progress: Progress) -> Iterator[Result]:
 def size(folder: Path, scale: Scale, progress: Progress) -> Iterator[Result]:
     """Measure the bytes that a sample takes in the file, appended poll by poll."""
     points, polls = 50, scale.of(40_000, 500)
-    store = HistoryStore(folder / "history")
+    store: Any = HistoryStore(folder / "history")
     table = plain_table(folder / "plain.db")
     for number, (frame, rows) in enumerate(frames_of(points, polls)):
         if number % 1000 == 0:
@@ -181,9 +181,7 @@ def reading(folder: Path, scale: Scale, progress: Progress) -> Iterator[Result]:
             ).fetchall()
 
         def ask() -> Any:
-            return ray.get(
-                reader.read_arrays.remote(point(1), BEGIN - MINUTE, BEGIN + wide * MINUTE - 1000)
-            )
+            return ray.get(reader.read_arrays.remote(point(1), BEGIN - MINUTE, BEGIN + wide * MINUTE - 1000))
 
         if len(select()) != len(ask().times):
             raise RuntimeError("the two ranges differ")

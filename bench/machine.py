@@ -16,7 +16,10 @@ def machine() -> list[tuple[str, str]]:
     """Give what a reader must know to judge the figures, as (name, value)."""
     kilobytes = int(_line("/proc/meminfo", "MemTotal").split()[0])
     found = [
-        ("processor", f"{_line('/proc/cpuinfo', 'model name') or platform.machine()}, {os.cpu_count()} cores"),
+        (
+            "processor",
+            f"{_line('/proc/cpuinfo', 'model name') or platform.machine()}, {os.cpu_count()} cores",
+        ),
         ("memory", f"{kilobytes / 2**20:.0f} GiB"),
         ("system", f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
         ("SQLite (apsw)", f"{apsw.sqlite_lib_version()} ({apsw.apsw_version()})"),

@@ -83,7 +83,7 @@ def table(results: Sequence[Result], machine: Sequence[tuple[str, str]], runs: i
     lines = [
         "# Measured",
         "",
-        f"Written by `make bench`. Medians of {runs} runs; what is compared was measured in turn in the same run.",
+        f"Written by `make bench`. Medians of {runs} runs; what is compared was measured in turn.",
         "[What limits these figures](../docs/performance.md).",
         "",
         "| what | ours | against | figure | asked | met |",

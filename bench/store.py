@@ -65,7 +65,7 @@ def one_insert(folder: Path, scale: Scale, progress: Progress) -> Iterator[Resul
     yield Result(
         "store call, one insert (over Ray, durable)",
         f"{ours:,.0f} calls/s",
-        f"insert in process {1 / insert:,.0f}/s plus empty call {1 / call:,.0f}/s: {1 / (insert + call):,.0f}/s",
+        f"insert in process {1 / insert:,.0f}/s + empty call {1 / call:,.0f}/s: {1 / (insert + call):,.0f}/s",
         f"{ratio:.2f} of their sum's rate",
         "0.8",
         at_least(ratio, 0.8),

@@ -1,6 +1,7 @@
 """Both ends of the bus: publish without waiting, follow without missing that something was missed."""
 
 import asyncio
+import itertools
 import json
 import logging
 import threading
@@ -55,16 +56,23 @@ RECORD_PAUSE = 0.5
 """Seconds until events that were not journaled are sent again."""
 
 BUSY = 200.0
-"""Frames per second from which on a follower lets some gather: each poll costs more than what it brings."""
+"""Frames per second from which on both ends let some gather: a call costs more than what it carries."""
 
-GATHER = 0.02
+GATHER = 0.03
 """Seconds for which a busy follower lets frames gather before it polls again."""
+
+SEND_GATHER = 0.01
+"""Seconds for which a busy publisher lets value and status changes gather before it sends them."""
+
+SEND_FRAMES = 8
+"""Frames of these that a busy publisher sends without waiting for more."""
 
 
 class Publisher:
     """Publish from a store, an engine or a bridge: never waits, never raises, keeps the order.
 
-    A thread sends what has gathered in one call. While the bus or its journal is away, value and status
+    A thread sends what has gathered in one call; where more than BUSY frames of value and status changes come
+    a second, it lets some gather. While the bus or its journal is away, value and status
     changes are dropped past a small bound (the next poll brings new ones) and all other events are kept and
     sent again under the same keys until the journal has them. A crash of this process loses what was not
     journaled, except for stores, which keep such events in their outbox (`durably`).
@@ -80,6 +88,8 @@ class Publisher:
         self._outboxed: set[str] = set()
         self._confirmed: list[str] = []
         self._work = threading.Condition()
+        self._gathering = False
+        """Whether the thread lets value and status changes gather."""
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -125,7 +135,8 @@ class Publisher:
         with self._work:
             for frame in frames:
                 (self._high if frame.type in HIGH_RATE else self._other).append(frame)
-            self._wake()
+            if not self._gathering or self._enough():
+                self._wake()
 
     def close(self, wait: float = 2.0) -> None:
         """Send what is left, for at most `wait` seconds, and end the thread."""
@@ -146,6 +157,10 @@ class Publisher:
             self._low.append(entry)
             self._wake()
 
+    def _enough(self) -> bool:
+        """Tell whether there is something that nobody lets gather."""
+        return bool(len(self._high) >= SEND_FRAMES or self._other or self._cells or self._low or self._closed)
+
     def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bus-publisher", daemon=True)
@@ -154,8 +169,13 @@ class Publisher:
 
     def _run(self) -> None:
         pause, record_again = 0.0, 0.0
+        sent, busy = time.monotonic(), False
         while True:
             with self._work:
+                if busy:
+                    self._gathering = True
+                    self._work.wait_for(self._enough, SEND_GATHER)
+                    self._gathering = False
                 while not (self._high or self._other or self._cells or self._low or self._closed):
                     self._work.wait()
                 if self._closed and not (self._high or self._other or self._cells or self._low):
@@ -168,6 +188,8 @@ class Publisher:
                     self._work.wait(early)
                     continue
                 low = [] if early > 0 else [self._low[at] for at in range(min(len(self._low), MAX_CALL))]
+                before, sent = sent, time.monotonic()
+                busy = len(self._high) > BUSY * (sent - before)
                 frames, cells = [*self._other, *self._high], dict(self._cells)
                 self._other.clear()
                 self._high.clear()
@@ -244,15 +266,13 @@ class Delivery:
 
     def values(self) -> Iterator[tuple[str, Any, int]]:
         """Give value changes as (node id, value, time in ms), without building models."""
-        for frame in self.frames:
-            if frame.type == "value_changed":
-                yield from zip(*columns(frame), strict=True)
+        found = (frame for frame in self.frames if frame.type == "value_changed")
+        return itertools.chain.from_iterable(zip(*columns(frame), strict=True) for frame in found)
 
     def statuses(self) -> Iterator[tuple[str, int, int]]:
         """Give status changes as (node id, old flags, new flags)."""
-        for frame in self.frames:
-            if frame.type == "status_changed":
-                yield from zip(*columns(frame), strict=True)
+        found = (frame for frame in self.frames if frame.type == "status_changed")
+        return itertools.chain.from_iterable(zip(*columns(frame), strict=True) for frame in found)
 
     def changes(self) -> Iterator[Changed]:
         """Give what came over change channels."""
