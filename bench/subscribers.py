@@ -3,7 +3,7 @@
 All do the same work. The publisher encodes each frame of changes from lists; a subscriber decodes each to
 node ids, values and times and keeps the latest value of each node. Both ends of the peers use JSON by
 msgspec, the fastest encoder at hand, in the same columns as our frames. Nobody gets more than WINDOW frames
-ahead of the slowest subscriber, which all tell through a small shared file, so that nothing need be dropped anywhere.
+ahead of the slowest subscriber, which all tell through a small shared file, so that nothing need be dropped.
 """
 
 import asyncio
