@@ -18,8 +18,8 @@ from actors.override.models import PriorityArray
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.device import Device, Effects, Object
+from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
 from bridges.bacnet.network import Network
-from bridges.bacnet.values import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.outbox import FaultLog, Outbox
 

@@ -28,8 +28,9 @@ from actors.override.logic import active_priority
 from actors.override.models import PriorityArray
 from actors.point.models import empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
+from bridges.bacnet.kinds import MULTI_STATE
 from bridges.bacnet.network import DeviceError, Network, SilentError
-from bridges.bacnet.values import MULTI_STATE, from_choice, reason, to_bacnet, to_point, to_status
+from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox, Row
 

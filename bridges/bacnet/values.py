@@ -16,20 +16,11 @@ from bacpypes3.primitivedata import (
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
+from bridges.bacnet.kinds import BINARY, MULTI_STATE, TEXT, WHOLE
 
-ANALOG: Final = frozenset(
-    {"analog-input", "analog-output", "analog-value", "large-analog-value", "pulse-converter", "loop"}
-)
-WHOLE: Final = frozenset({"integer-value", "positive-integer-value", "accumulator"})
-BINARY: Final = frozenset({"binary-input", "binary-output", "binary-value"})
-MULTI_STATE: Final = frozenset({"multi-state-input", "multi-state-output", "multi-state-value"})
 LARGEST_REAL: Final = (2 - 2**-23) * 2.0**127
 LARGEST_WHOLE: Final = 2**53
 """An Unsigned has as many octets as its sender likes; a point's value has 53 bits."""
-TEXT: Final = frozenset({"characterstring-value"})
-WITH_VALUE: Final = ANALOG | WHOLE | BINARY | MULTI_STATE | TEXT
-"""Object types that have a present value that a point can carry."""
-OUTPUTS: Final = frozenset({"analog-output", "binary-output", "multi-state-output"})
 
 _TYPES: Final[dict[str, Any]] = {
     "large-analog-value": Double,
