@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 APT = if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(1); \
 	else sudo apt-get update -q && sudo apt-get install -y -q $(1); fi
 
-.PHONY: run test crash lint types fast clean
+.PHONY: run test crash bench lint types fast clean
 
 run: $(VENV)/.ready
 	@exec $(BIN)/opencrate up --demo
@@ -19,9 +19,14 @@ test: $(VENV)/.ready-for-tests lint types
 fast: $(VENV)/.ready-for-tests
 	$(BIN)/python -m pytest -m "not cluster and not browser"
 
-# A long run of the crash tests, with how many of what.
+# A long run of the crash tests and of garbage to the API, with how many of what.
 crash: $(VENV)/.ready-for-tests
-	OPENCRATE_CRASH_KILLS=30 $(BIN)/python -m pytest -s tests/crash
+	OPENCRATE_CRASH_KILLS=30 OPENCRATE_CRASH_SECONDS=600 $(BIN)/python -m pytest -s tests/crash tests/cluster/test_crash.py
+	OPENCRATE_FUZZ=20000 $(BIN)/python -m pytest -s tests/api/test_garbage.py
+
+# The figures that must hold, each beside its peer; writes bench/results.md. `ARGS=--large` adds the long run.
+bench: $(VENV)/.ready-for-bench
+	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/.ready-for-tests
 	$(BIN)/ruff check .
@@ -44,6 +49,12 @@ $(VENV)/.ready: $(VENV)/bin/python pyproject.toml requirements.txt
 $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
 	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
+	@touch $@
+
+$(VENV)/.ready-for-bench: $(VENV)/.ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[bench]'
+	@{ PATH="$$PATH:/usr/sbin"; command -v redis-server && command -v mosquitto; } >/dev/null \
+		|| { echo "installing redis-server and mosquitto"; $(call APT,redis-server mosquitto); }
 	@touch $@
 
 clean:

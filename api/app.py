@@ -1,12 +1,15 @@
 """The HTTP side: routes, errors, middleware, WebSocket."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Protocol
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 
+from actors.user.models import Permission
 from api import errors
 from api.deps import Campus
 from api.middleware import Guard, Limits
@@ -73,6 +76,29 @@ class Follows(Protocol):
         """Stop following."""
 
 
+def permission_of(dependant: Dependant) -> Permission | None:
+    """Give the permission that a route asks for, or None where a login is enough."""
+    own: Permission | None = getattr(dependant.call, "permission", None)
+    return own or next(filter(None, map(permission_of, dependant.dependencies)), None)
+
+
+def name_permissions(app: FastAPI) -> None:
+    """Say in the document which permission each route needs, as `x-permission`."""
+    for route in every_route(app.routes):
+        permission = permission_of(route.dependant)
+        if permission is not None:
+            route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
+
+
+def every_route(routes: Sequence[Any]) -> Iterator[APIRoute]:
+    """Give all routes, also those of routers that were included as they are."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif hasattr(route, "original_router"):
+            yield from every_route(route.original_router.routes)
+
+
 def create_app(
     campus: Campus,
     *,
@@ -94,6 +120,7 @@ def create_app(
             await hub.close()
             for each in followers:
                 await each.close()
+            await campus.trail.close()
 
     app = FastAPI(
         title="OpenCrate Campus",
@@ -105,6 +132,7 @@ def create_app(
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    name_permissions(app)
     app.add_middleware(Guard, limits=limits)
     if cors_origins:
         app.add_middleware(

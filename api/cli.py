@@ -1,6 +1,7 @@
 """The `opencrate` command."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -35,6 +36,21 @@ MetricsPort = Annotated[
         show_default="8090",
     ),
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.print(f"opencrate {version('opencrate-campus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def opencrate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """OpenCrate Campus: a building automation system."""
 
 
 @app.command()
@@ -168,18 +184,34 @@ app.add_typer(audit, name="audit")
 
 
 @audit.command()
-def verify(data: Data = Path("data")) -> None:
-    """Follow the chain of hashes; name the first entry that doesn't fit. Ends with 1 when there is one."""
+def verify(
+    data: Data = Path("data"),
+    anchor: Annotated[
+        Path | None, typer.Option(help="A copy of campus/audit.anchor that was kept elsewhere.")
+    ] = None,
+) -> None:
+    """Follow the chain of hashes to where it must end.
+
+    Names the first entry that doesn't fit, or says how many are missing at the end. Ends with 1 when there is
+    something.
+    """
     from api import restore as command  # noqa: PLC0415 - imports what only this command needs
 
     try:
-        found = command.verify_audit(data)
+        found = command.verify_audit(data, anchor)
     except OpenCrateError as error:
         _fail(str(error))
+    for loss in found.losses:
+        errors.print(f"entry {loss.id} notes: {escape(loss.reason)}")
+    if found.first_broken is not None:
+        why = f": {escape(found.reason)}" if found.reason else ""
+        errors.print(f"[red]entry {found.first_broken} does not fit:[/red] {found.entries} before it do{why}")
+    elif found.reason is not None:
+        errors.print(f"[red]{escape(found.reason)}[/red]; {found.entries} entries are there")
+    else:
+        console.print(f"{found.entries} entries, each fits the one before.")
     if not found.ok:
-        errors.print(f"[red]entry {found.first_broken} does not fit:[/red] {found.entries} before it do")
         raise typer.Exit(1)
-    console.print(f"{found.entries} entries, each fits the one before.")
 
 
 def _moment(text: str | None) -> int | None:

@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
+from ray._private import worker
 
 from actors.core.names import NAMESPACE
 from api.processes import descendants, end
@@ -78,6 +79,16 @@ def patiently(start: Callable[[], T]) -> T:
     return start()
 
 
+def quiet() -> None:
+    """Let Ray's own processes report to the log: it has no setting that keeps them from the screen."""
+
+    def told(data: dict[str, Any], ignore_prefix: bool) -> None:
+        for line in data.get("lines", ()):
+            log.warning("ray: %s", line)
+
+    worker.print_to_stdstream = told
+
+
 class Cluster:
     """Ray as this process sees it: started here (and ended here), or joined."""
 
@@ -90,6 +101,7 @@ class Cluster:
             return
         prepare(data)
         clear(data)
+        quiet()
         # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
         self._temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
         self._note = data / RUNNING

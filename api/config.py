@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from actors.core.names import CAMPUS
+from bridges.checks import point_problems
 from bridges.config import (
     BacnetDevice,
     BacnetNetwork,
@@ -15,7 +16,7 @@ from bridges.config import (
     Profile,
     SpaceConfig,
 )
-from bridges.profiles import ConfigFileError, load_profile, load_yaml, validate
+from bridges.profiles import ConfigFileError, Where, key_of, load_profile, load_yaml, validate
 
 DEFAULT_PORT = 6379
 """Where the head's Ray listens for the hosts of buildings unless told otherwise."""
@@ -45,13 +46,15 @@ class SiteConfig(_Strict):
         if not isinstance(value, dict) or not isinstance(value.get("networks"), list):
             return value
         protocols = {
-            each.get("id"): each.get("protocol") for each in value["networks"] if isinstance(each, dict)
+            each.get("id"): each["protocol"]
+            for each in value["networks"]
+            if isinstance(each, dict) and each.get("protocol") in ("bacnet", "modbus")
         }
         devices = value.get("devices")
         if isinstance(devices, list):
             value = dict(value)
             value["devices"] = [
-                {"protocol": protocols.get(each.get("network"), _guess(each))} | each
+                {"protocol": _own_protocol(each) or protocols.get(each.get("network"), "modbus")} | each
                 if isinstance(each, dict)
                 else each
                 for each in devices
@@ -64,8 +67,12 @@ class SiteConfig(_Strict):
         return self.dis or self.id
 
 
-def _guess(device: dict[str, Any]) -> str:
-    return "bacnet" if "device_instance" in device else "modbus"
+def _own_protocol(device: dict[str, Any]) -> str | None:
+    """Tell what only a device of one protocol has, so that one on the wrong network is named as that."""
+    for key, protocol in (("device_instance", "bacnet"), ("unit", "modbus")):
+        if key in device:
+            return protocol
+    return None
 
 
 class ApiConfig(_Strict):
@@ -119,7 +126,7 @@ def load(path: Path) -> Campus:
     problems = _contradictions(config)
     if problems:
         raise ConfigFileError(
-            [(str(path), locate(where), _key(where), message) for where, message in problems]
+            [(str(path), locate(where), key_of(where), message) for where, message in problems]
         )
     profiles: dict[str, Profile] = {}
     for s, site in enumerate(config.sites):
@@ -127,23 +134,13 @@ def load(path: Path) -> Campus:
             if device.profile and device.profile not in profiles:
                 where = ("sites", s, "devices", d, "profile")
                 profile = load_profile(
-                    device.profile, path.parent, asked_by=(path, locate(where), _key(where))
+                    device.profile, path.parent, asked_by=(path, locate(where), key_of(where))
                 )
                 if profile.protocol != device.protocol:
                     message = f"this profile is for {profile.protocol}, the network speaks {device.protocol}"
-                    raise ConfigFileError([(str(path), locate(where), _key(where), message)])
+                    raise ConfigFileError([(str(path), locate(where), key_of(where), message)])
                 profiles[device.profile] = profile
     return Campus(config, profiles, path)
-
-
-Where = tuple[str | int, ...]
-
-
-def _key(where: Where) -> str:
-    text = ""
-    for part in where:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def _contradictions(config: CampusConfig) -> list[tuple[Where, str]]:
@@ -187,6 +184,15 @@ def _site_contradictions(s: int, site: SiteConfig) -> list[tuple[Where, str]]:
         if device.network not in networks:
             known = ", ".join(networks) or "none"
             found.append(((*where, "network"), f"there is no network {device.network!r}; known: {known}"))
+        elif networks[device.network] != device.protocol:
+            message = (
+                f"this is a {device.protocol} device, {device.network!r} speaks {networks[device.network]}"
+            )
+            found.append(((*where, "network"), message))
+        found += [
+            ((*where, "points", *inner), message)
+            for inner, message in point_problems(device.protocol, device.points or [])
+        ]
         if device.id in seen:
             found.append(((*where, "id"), f"the id {device.id!r} is taken"))
         seen.add(device.id)

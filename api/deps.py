@@ -1,8 +1,9 @@
 """What routes depend on: the actors, the user and what the user may do, lists over all sites."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
@@ -19,10 +20,13 @@ from actors.core.errors import (
 from actors.core.remote import answered
 from actors.core.store import MAX_PAGE
 from actors.user.models import Permission, User
+from api.trail import Trail
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
 """Seconds for which a token that was found good isn't asked about again."""
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -159,9 +163,16 @@ class Campus:
         self.known[token] = (now, found)
         return found
 
+    def __post_init__(self) -> None:
+        self.trail = Trail(lambda *entry: self.call("audit", "add", *entry))
+
     async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
-        """Write to the audit log. Raises UnreachableError when it is away."""
-        await self.call("audit", "add", user, action, target, detail)
+        """Write to the audit log, when it is away as soon as it is back (see Trail)."""
+        await self.trail.add(user, action, target, detail)
+
+    def log_later(self, user: str, action: str, target: str, **detail: Any) -> None:
+        """Write to the audit log without waiting for it (see Trail)."""
+        self.trail.later(user, action, target, detail)
 
     async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
         """Find a node's site. Raises NotFoundError, UnreachableError when it may be on one away."""
@@ -198,9 +209,11 @@ def bearer(request: Request) -> str:
 Token = Annotated[str, Depends(bearer)]
 
 
-async def current_user(token: Token, campus: Actors) -> User:
+async def current_user(token: Token, campus: Actors, request: Request) -> User:
     """Give who asks. Reading needs no more than this."""
-    return await campus.user_of(token)
+    user = await campus.user_of(token)
+    request.state.user = user
+    return user
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
@@ -214,6 +227,7 @@ def needs(permission: Permission) -> Callable[..., Awaitable[User]]:
             raise NotAllowedError(permission.value)
         return user
 
+    allowed.permission = permission  # type: ignore[attr-defined]
     return allowed
 
 
@@ -287,6 +301,22 @@ class Page(BaseModel):
     items: list[Any]
     next_cursor: str | None = None
     unreachable_sites: list[str] = []
+
+
+def paged(
+    items: Sequence[Any], limit: int, cursor: str | None, key: Callable[[Any], str], away: Iterable[str] = ()
+) -> Page:
+    """Give a part of a short list that was read whole, in order of `key`, which no two items share."""
+    ordered = sorted(items, key=key)
+    rest = [each for each in ordered if cursor is None or key(each) > cursor]
+    shown = [each if isinstance(each, dict) else each.model_dump(mode="json") for each in rest[:limit]]
+    following = key(rest[limit - 1]) if len(rest) > limit else None
+    return Page(items=shown, next_cursor=following, unreachable_sites=sorted(away))
+
+
+def in_order(number: int) -> str:
+    """Write a number so that texts are in its order."""
+    return f"{number:019d}"
 
 
 Part = tuple[Sequence[Any], str | None]

@@ -37,6 +37,8 @@ CODES: dict[int, str] = {
     503: "site_unreachable",
 }
 
+READING: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS"})
+
 STATUSES: tuple[tuple[type[OpenCrateError], int], ...] = (
     (BadInputError, 422),
     (NotAuthenticatedError, 401),
@@ -99,11 +101,22 @@ def _invalid(error: RequestValidationError) -> JSONResponse:
     return answer(422, message, jsonable_encoder(problems))
 
 
+def _note_unanswered(request: Request, error: OpenCrateError) -> None:
+    """Note in the audit log that somebody asked for a change of which it isn't known whether it was made."""
+    user = getattr(request.state, "user", None)
+    if user is not None:
+        request.app.state.campus.log_later(
+            user.username, "unanswered", f"{request.method} {request.url.path}"[:200], reason=str(error)
+        )
+
+
 def install(app: FastAPI) -> None:
     """Let the application answer all errors this way."""
 
     @app.exception_handler(OpenCrateError)
     async def _on_ours(request: Request, error: OpenCrateError) -> JSONResponse:
+        if isinstance(error, UnreachableError | StorageError) and request.method not in READING:
+            _note_unanswered(request, error)
         return _ours(error)
 
     @app.exception_handler(RequestValidationError)

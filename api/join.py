@@ -26,7 +26,6 @@ from api.raynode import (
     RayNode,
     check_version,
     own_address,
-    ray_says_it_to,
     version,
     version_of_head,
 )
@@ -214,7 +213,7 @@ class Building:
         return raiser.order
 
     def _say(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(text, markup=False)
         log.info("%s", text)
 
     def _watch(self, node: RayNode, order: list[tuple[str, Any]]) -> None:
@@ -272,7 +271,6 @@ def run(options: Options, console: Console) -> None:
     with own(options.data), Stop() as stop:
         configure_logging(options.data / "logs", f"join@{socket.gethostname()}")
         with contextlib.ExitStack() as stack:
-            stack.enter_context(ray_says_it_to(options.data, console))
             if options.demo:
                 stack.enter_context(simulated_building(campus.config.sites[0].networks, console))
             Building(options, campus, console, stop).run()

@@ -1,9 +1,11 @@
 """What every request passes: limits on rate and size, and headers of every answer."""
 
+import ipaddress
 import time
 from collections.abc import Callable
 from typing import Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer
@@ -11,6 +13,9 @@ from api.errors import answer
 MAX_BODY: Final = 1_000_000
 """Bytes of a request's body."""
 MAX_ADDRESSES: Final = 10_000
+
+PAGE: Final = ("127.0.0.1", 0)
+"""Whom the page's own requests come from: this very object, as behind a proxy others have port 0 too."""
 
 HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -76,7 +81,7 @@ LOGIN_PATHS: Final = frozenset({"/api/auth/login", "/api/auth/setup", "/api/auth
 class Guard:
     """ASGI middleware: rate limits, body limit, security headers.
 
-    The page's own requests come from within this process (port 0, which no socket has) and aren't counted.
+    The page's own requests come from within this process (`PAGE`) and aren't counted.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits | None = None) -> None:
@@ -85,42 +90,85 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it."""
+        if scope["type"] == "websocket" and not self._passes(scope):
+            await send({"type": "websocket.close", "code": 1013, "reason": "too many requests"})
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
+        body = _Body(receive)
+        started = False
+
         async def headed(message: Message) -> None:
+            nonlocal started
+            if body.is_too_large and not started:
+                return  # what a handler makes of a body that was cut
+            started = True
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *HEADERS]
                 if scope["path"].startswith("/api"):
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
-        address, port = scope.get("client") or ("unknown", 1)
-        login = scope["method"] == "POST" and scope["path"] in LOGIN_PATHS
-        if port != 0 and not self._limits.allows(address, login=login):
+        login = _is_login(scope)
+        if not self._passes(scope):
             response = answer(429, "too many requests; wait a little")
             response.headers["Retry-After"] = "6" if login else "1"
             await response(scope, receive, headed)
             return
         length = next((value for key, value in scope["headers"] if key == b"content-length"), b"0")
-        if length.isdigit() and int(length) > MAX_BODY:
-            await answer(413, f"the body is larger than {MAX_BODY} bytes")(scope, receive, headed)
-            return
-        await self.app(scope, _counted(receive), headed)
+        if not (length.isdigit() and int(length) > MAX_BODY):
+            try:
+                await self.app(scope, body.receive, headed)
+            except ClientDisconnect:
+                if not body.is_too_large:
+                    raise
+            if started or not body.is_too_large:
+                return
+        body.is_too_large = False
+        await answer(413, f"the body is larger than {MAX_BODY} bytes")(scope, receive, headed)
+
+    def _passes(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        if client is PAGE:
+            return True
+        address = client[0] if client else "unknown"
+        return self._limits.allows(network_of(address), login=_is_login(scope))
 
 
-def _counted(receive: Receive) -> Receive:
-    """Cut a body that is longer than it may be, whatever its header says."""
-    seen = 0
+def _is_login(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in LOGIN_PATHS
 
-    async def limited() -> Message:
-        nonlocal seen
-        message = await receive()
+
+def network_of(address: str) -> str:
+    """Give what is counted as one caller: an IPv4 address, or the /64 network of an IPv6 one.
+
+    Whoever has one IPv6 address has all of its network.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+class _Body:
+    """A request's body, cut when it is longer than it may be, whatever its header says."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._seen, self.is_too_large = receive, 0, False
+
+    async def receive(self) -> Message:
+        """Give the next part, or say that the client is gone when there is too much of it."""
+        message = await self._receive()
         if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > MAX_BODY:
+            self._seen += len(message.get("body", b""))
+            if self._seen > MAX_BODY:
+                self.is_too_large = True
                 return {"type": "http.disconnect"}
         return message
-
-    return limited

@@ -141,8 +141,10 @@ class Raiser:
 
     def _backups(self, site: str, stores: dict[str, Any]) -> Any:
         settings = self._campus.config.backups
-        every = settings.every_hours * 3600
-        return self._create(BackupScheduler, "backups", site, site, stores, every=every, keep=settings.keep)
+        every, folder = settings.every_hours * 3600, str(self._data / site)
+        return self._create(
+            BackupScheduler, "backups", site, site, folder, stores, every=every, keep=settings.keep
+        )
 
     def _bridge(self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher) -> Any:
         if protocol == "bacnet":

@@ -1,6 +1,5 @@
 """The Ray node of one host in a campus of several hosts: a child process of the command."""
 
-import contextlib
 import hashlib
 import importlib.metadata
 import logging
@@ -13,17 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import ray
-from rich.console import Console
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
-from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare
+from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
 from api.processes import descendants, end
 
@@ -102,6 +100,7 @@ class RayNode:
         """Start it, and connect. Raises NodeError."""
         prepare(data)
         clear(data)
+        quiet()
         self._data = data
         self._temp = _temp(data)
         self._output = data / "logs" / "ray.log"
@@ -218,19 +217,6 @@ def version_of_head() -> str | None:
         if node["Alive"] and node["Labels"].get(ROLE_LABEL) == "head":
             return str(node["Labels"].get(VERSION_LABEL))
     return None
-
-
-@contextlib.contextmanager
-def ray_says_it_to(data: Path, console: Console) -> Iterator[None]:
-    """Keep what Ray prints about its workers from the user's screen: it goes to `logs/ray-driver.log`.
-
-    What `console` says goes where it went.
-    """
-    path = data / "logs" / "ray-driver.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    console.file = sys.stdout
-    with path.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        yield
 
 
 def _storage(data: Path) -> Path:

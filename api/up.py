@@ -12,14 +12,15 @@ from typing import Protocol
 
 import uvicorn
 from rich.console import Console
-from rich.panel import Panel
+from rich.markup import escape
 
 from actors.core.names import CAMPUS
 from api.actors import configure_logging
 from api.cluster import Cluster
 from api.config import Campus, CampusConfig, HeadConfig, load
 from api.foreground import Stop, UsageError, own, rising, simulated_building
-from api.raynode import Head, RayNode, ray_says_it_to, version
+from api.middleware import MAX_BODY
+from api.raynode import Head, RayNode, version
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,6 @@ def _serve(
     from api.web import mount  # noqa: PLC0415
 
     with rising(console) as told:
-        stack.enter_context(ray_says_it_to(options.data, console))
         cluster = _cluster(campus, options)
         stack.callback(cluster.close)
         stop.install()
@@ -145,7 +145,13 @@ def _serve(
     host, port = at
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            ws_max_size=MAX_BODY,
         )
     )
     # Our own handler ends the server, so that actors are taken down in order afterwards.
@@ -192,13 +198,15 @@ def _welcome(campus: Campus, options: Options, at: tuple[str, int], console: Con
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only what is shown
     url = f"http://{shown}:{port}"
     sites = ", ".join(f"{site.name} ({site.id})" for site in campus.config.sites)
-    lines = [
-        f"[bold]{url}/[/bold]            the operator page; the first visit makes the first admin",
-        f"{url}/docs        the API, to read and to try",
-        f"{url}/api/system/health   how every part is",
-        "",
-        f"Sites: {sites}",
-        f"Data:  {options.data.resolve()}   logs: {(options.data / 'logs').resolve()}",
-        f"Process {os.getpid()}; Ctrl-C stops it.",
-    ]
-    console.print(Panel("\n".join(lines), title=f"{campus.config.campus} is up", expand=False))
+    width = len(url) + len("/api/system/health")
+    # No box around it: on a narrow terminal a line goes on in the next one, and nothing is cut off.
+    console.print(f"\n[bold green]{escape(campus.config.campus)} is up[/bold green]\n")
+    for path, what in (
+        ("/", "the operator page; the first visit makes the first admin"),
+        ("/docs", "the API, to read and to try"),
+        ("/api/system/health", "how every part is"),
+    ):
+        console.print(f"  [bold]{url + path:{width}}[/bold]  {what}")
+    console.print(f"\n  Sites  {escape(sites)}")
+    console.print(f"  Files  {escape(str(options.data.resolve()))}, with logs in logs/")
+    console.print(f"  Process {os.getpid()}; Ctrl-C stops it.\n")

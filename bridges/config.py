@@ -4,8 +4,9 @@ import ipaddress
 import warnings
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from actors.alarm.models import Condition, LimitCondition, StateCondition
 from actors.core.clock import Timestamp
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -22,8 +23,11 @@ def _udp_address(text: str) -> str:
     host, _, port = text.partition(":")
     if host.isdigit() and port:
         return text
-    ipaddress.IPv4Address(host)
-    if port and not 1 <= int(port) <= 65535:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no IPv4 address such as 192.168.1.20:47808 ({error})") from None
+    if port and not (port.isdecimal() and 1 <= int(port) <= 65535):
         raise ValueError(f"{port} is no UDP port")
     return text
 
@@ -31,12 +35,35 @@ def _udp_address(text: str) -> str:
 UdpAddress = Annotated[str, AfterValidator(_udp_address)]
 
 
+def _own_address(text: str) -> str:
+    """Take `192.168.1.10/24`."""
+    try:
+        version = ipaddress.ip_interface(text).version
+    except ValueError:
+        raise ValueError(f"{text!r} is no address with prefix length such as 192.168.1.10/24") from None
+    if version != 4:
+        raise ValueError("BACnet over IPv6 is not offered; give this host's IPv4 address")
+    if "/" not in text:
+        raise ValueError(f"the prefix length is missing: write {text}/24, or what this network has")
+    return text
+
+
+def _transport(text: str) -> str:
+    if text != "ip":
+        raise ValueError(
+            f"BACnet over {text!r} is not offered: only ip, also as a foreign device of a BBMD (key bbmd);"
+            " a router brings other networks in"
+        )
+    return text
+
+
 class BacnetNetwork(_Strict):
     """One BACnet/IP port of this host, a normal or a foreign device behind a BBMD (ASHRAE 135, annex J)."""
 
     protocol: Literal["bacnet"] = "bacnet"
     id: Identifier
-    address: str = "0.0.0.0/0"
+    transport: Annotated[str, AfterValidator(_transport)] = "ip"
+    address: Annotated[str, AfterValidator(_own_address)] = "0.0.0.0/0"
     """Own address with its prefix length, such as `192.168.1.10/24`; left out: that of the default route."""
     port: Port = 47808
     bbmd: UdpAddress | None = None
@@ -81,14 +108,38 @@ NetworkConfig = Annotated[BacnetNetwork | ModbusNetwork, Field(discriminator="pr
 class AlarmDefaults(_Strict):
     """An alarm of a point, as a profile or `campus.yaml` names it: limits, or states."""
 
-    high: float | None = None
-    low: float | None = None
-    deadband: float = Field(default=0.0, ge=0)
+    high: float | None = Field(default=None, allow_inf_nan=False)
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     state: bool | None = None
-    states: list[bool | int | str] | None = None
-    delay: float = Field(default=0.0, ge=0)
+    states: list[bool | int | str] | None = Field(default=None, min_length=1)
+    delay: float = Field(default=0.0, ge=0, le=86_400)
     severity: Literal["critical", "high", "medium", "low"] = "medium"
-    message: str = ""
+    message: str = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "AlarmDefaults":
+        named = [self.high is not None or self.low is not None, self.state is not None]
+        if sum([*named, self.states is not None]) != 1:
+            raise ValueError("an alarm has limits (high, low), or state, or states: one of them")
+        if self.high is not None and self.low is not None and self.low + 2 * self.deadband > self.high:
+            raise ValueError("low plus the deadband must lie below high less the deadband")
+        return self
+
+    @model_validator(mode="after")
+    def _is_condition(self) -> "AlarmDefaults":
+        try:
+            self.condition()
+        except ValidationError as error:
+            raise ValueError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+        return self
+
+    def condition(self) -> Condition:
+        """Give the alarm condition that this stands for."""
+        if self.state is not None or self.states is not None:
+            states = self.states if self.states is not None else [bool(self.state)]
+            return StateCondition(states=states, delay=self.delay)
+        return LimitCondition(high=self.high, low=self.low, deadband=self.deadband, delay=self.delay)
 
 
 # Files say `register`; that it hides ABCMeta's method of this name harms nobody.

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from actors.alarm.models import Condition, LimitCondition, NewAlarmConfig, Severity, StateCondition
+from actors.alarm.models import NewAlarmConfig, Severity
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
+from bridges.checks import point_key
 from bridges.config import (
-    AlarmDefaults,
     BacnetDevice,
     DeviceConfig,
     ModbusDevice,
@@ -13,7 +13,6 @@ from bridges.config import (
     Profile,
     SpaceConfig,
 )
-from bridges.profiles import point_key
 
 ORIGIN = "campus.yaml"
 
@@ -159,7 +158,7 @@ def alarm_configs(devices: Iterable[DeviceConfig], profiles: Mapping[str, Profil
     return [
         NewAlarmConfig(
             node_id=f"{device.id}/{point_key(point)}",
-            condition=_condition(point.alarm),
+            condition=point.alarm.condition(),
             severity=Severity(point.alarm.severity),
             message=point.alarm.message,
         )
@@ -167,10 +166,3 @@ def alarm_configs(devices: Iterable[DeviceConfig], profiles: Mapping[str, Profil
         for point in device_points(device, profiles.get(device.profile) if device.profile else None)
         if point.alarm is not None
     ]
-
-
-def _condition(alarm: AlarmDefaults) -> Condition:
-    if alarm.state is not None or alarm.states is not None:
-        states = alarm.states if alarm.states is not None else [bool(alarm.state)]
-        return StateCondition(states=states, delay=alarm.delay)
-    return LimitCondition(high=alarm.high, low=alarm.low, deadband=alarm.deadband, delay=alarm.delay)

@@ -22,6 +22,8 @@ CALL_TIMEOUT: Final = 10.0
 LONGEST_PAUSE: Final = 2.0
 REFUSALS: Final = 60
 """Times that a frame is offered to a store that answers with an error, before it is lost."""
+AGAIN: Final = 30.0
+"""Seconds for which frames that the store has taken are kept: it may be killed before history has them."""
 _CALL_ROWS: Final = 5_000
 
 Row = tuple[PointValue | None, int, int]
@@ -32,9 +34,9 @@ class Outbox:
     """Send frames to the point store in order, and again until it has them.
 
     Polling never waits for it. While the store is away, frames wait here; when there are too many, the oldest
-    are lost and counted. A store that restarted knows no point: it is told all points again, then every
-    point's last row. A frame may arrive twice, if the store died after it took it; that changes nothing
-    there.
+    are lost and counted. A store that restarted knows no point: it is told all points again, then what it
+    took shortly before it died and may not have handed to history, then every point's last row. So a frame
+    may arrive twice; that changes nothing there.
     """
 
     def __init__(self, points: Any) -> None:
@@ -44,6 +46,10 @@ class Outbox:
         self._last: dict[str, Row] = {}
         self._waiting: deque[PointFrame] = deque()
         self._rows = 0
+        self._taken: deque[tuple[float, PointFrame]] = deque()
+        self._taken_rows = 0
+        self._alone = False
+        """Whether frames go one by one, because the store goes on refusing what is sent."""
         self._unsent: dict[str, PointConfig] = {}
         self._forgotten: set[str] = set()
         self._news = asyncio.Event()
@@ -105,6 +111,7 @@ class Outbox:
             except Exception as error:
                 # Whatever a dead, restarting or full store raises: the frames stay here.
                 refused = 0 if isinstance(error, RayActorError | TimeoutError) else refused + 1
+                self._alone = refused > REFUSALS // 2
                 if refused > REFUSALS and self._waiting:
                     # The store lives and won't have it: one frame must not hold up all others for ever.
                     self._drop()
@@ -115,7 +122,7 @@ class Outbox:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self.trouble, pause, refused = None, 0.1, 0
+                self.trouble, pause, refused, self._alone = None, 0.1, 0, False
 
     async def step(self) -> None:
         """Send what waits now. Raises what the store's handle raises; nothing is lost then."""
@@ -144,6 +151,8 @@ class Outbox:
         if unknown:
             log.warning("the point store has lost %d points; they are told again", len(unknown))
             await self._call(self._points.configure.remote(list(self._configs.values())))
+            for each in self._taken_lately():
+                await self._call(self._points.set_if_changed.remote(each.encode()))
             await self._call(self._points.set_if_changed.remote(frame.encode()))
             answer = await self._call(self._points.set_if_changed.remote(self._all_last().encode()))
             # A point that is refused even so must not make us start over with every frame.
@@ -153,10 +162,20 @@ class Outbox:
             if self._waiting and self._waiting[0] is each:
                 self._waiting.popleft()
                 self._rows -= len(each)
+                self._taken.append((time.monotonic(), each))
+                self._taken_rows += len(each)
+        self._taken_lately()
+
+    def _taken_lately(self) -> list[PointFrame]:
+        """Give the frames that the store has taken lately; forget older ones."""
+        oldest = time.monotonic() - AGAIN
+        while self._taken and (self._taken[0][0] < oldest or self._taken_rows > KEPT_ROWS):
+            self._taken_rows -= len(self._taken.popleft()[1])
+        return [frame for _, frame in self._taken]
 
     def _next(self) -> tuple[PointFrame, list[PointFrame]]:
         """Join the frames that wait, as far as one call should carry."""
-        if len(self._waiting) == 1 or len(self._waiting[0]) >= _CALL_ROWS:
+        if len(self._waiting) == 1 or len(self._waiting[0]) >= _CALL_ROWS or self._alone:
             return self._waiting[0], [self._waiting[0]]
         joined, taken = empty_frame(), []
         for frame in self._waiting:

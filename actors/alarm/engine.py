@@ -7,11 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from actors.alarm.logic import Watch, describe
+from ray.exceptions import RayTaskError
+
+from actors.alarm.logic import Watch, describe, side_of
 from actors.alarm.models import Alarm, AlarmConfig
 from actors.bus.client import follow, follow_config
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import NotFoundError
+from actors.core.errors import NotFoundError, OpenCrateError
 from actors.core.health import Health, HealthState
 from actors.core.values import PointStatus, PointValue
 
@@ -96,14 +98,15 @@ class AlarmEngine:
                 elif alarm.config_id is not None:
                     over.append(alarm.id)
             self._watches = {
-                each.id: self._kept(each, before.get(each.id), raised=each.id in self._standing)
+                each.id: self._kept(each, before.get(each.id), self._standing.get(each.id))
                 for each in configs
             }
             self._by_node = {}
             for config in configs:
                 self._by_node.setdefault(config.node_id, []).append(config.id)
             snapshot = await self._call(self._points.snapshot, sorted(self._by_node))
-            self._values = {row[0]: (row[1], row[2]) for row in snapshot}
+            # A point store that restarted knows nothing yet of what wasn't read since: that clears nothing.
+            self._values = {row[0]: (row[1], row[2]) for row in snapshot if row[3] is not None or row[2]}
             self._units = {row[0]: row[4] for row in snapshot}
             self._must_read = False
             self._judge(self._values)
@@ -112,14 +115,15 @@ class AlarmEngine:
             await self._settle()
             await self._flags()
 
-    def _kept(self, config: AlarmConfig, before: AlarmConfig | None, *, raised: bool) -> Watch:
+    def _kept(self, config: AlarmConfig, before: AlarmConfig | None, alarm: Alarm | None) -> Watch:
         """Give a configuration's watch; a delay that runs goes on when point and condition are the same."""
-        old = self._watches.get(config.id)
+        old, raised = self._watches.get(config.id), alarm is not None
         same = before is not None and before.node_id == config.node_id
         if old is not None and same and old.condition == config.condition:
             old.raised = raised
             return old
-        return Watch(config.condition, raised=raised, off_normal=raised)
+        side = None if alarm is None else side_of(config.condition, alarm.value)
+        return Watch(config.condition, raised=raised, off_normal=raised, side=side)
 
     async def take(
         self, values: Iterable[tuple[str, Any, int]], statuses: Iterable[tuple[str, int, int]]
@@ -168,27 +172,37 @@ class AlarmEngine:
                 self._watches[config_id].judge(value, status, now)
 
     async def _settle(self) -> None:
-        """Raise and clear what should be; what fails stays to be done."""
+        """Raise and clear what should be; what fails stays to be done, and holds up no other."""
         now = self._monotonic()
         changed: set[str] = set()
+        refused: Exception | None = None
         for config_id, watch in self._watches.items():
-            wanted = watch.wanted(now)
-            if wanted == watch.raised:
+            if watch.wanted(now) == watch.raised:
                 continue
-            config = self._configs[config_id]
-            value = self._values.get(config.node_id, (None, 0))[0]
-            if wanted:
-                message = config.message or await self._describe(config, value)
-                self._standing[config_id] = await self._call(
-                    self._alarms.raise_alarm, config.node_id, config.severity, message, value, config_id
-                )
-            elif config_id in self._standing:
-                await self._call(self._alarms.clear, self._standing[config_id].id, value)
-                del self._standing[config_id]
-            watch.raised = wanted
-            changed.add(config.node_id)
+            try:
+                await self._settle_one(config_id, watch, wanted=not watch.raised)
+            except (OpenCrateError, RayTaskError) as error:
+                # The store answers, but won't have this one.
+                refused = refused or error
+            else:
+                changed.add(self._configs[config_id].node_id)
         if changed:
             await self._flag(changed)
+        if refused is not None:
+            raise refused
+
+    async def _settle_one(self, config_id: int, watch: Watch, *, wanted: bool) -> None:
+        config = self._configs[config_id]
+        value = self._values.get(config.node_id, (None, 0))[0]
+        if wanted:
+            message = config.message or await self._describe(config, value)
+            self._standing[config_id] = await self._call(
+                self._alarms.raise_alarm, config.node_id, config.severity, message, value, config_id
+            )
+        elif config_id in self._standing:
+            await self._call(self._alarms.clear, self._standing[config_id].id, value)
+            del self._standing[config_id]
+        watch.raised = wanted
 
     async def _describe(self, config: AlarmConfig, value: PointValue | None) -> str:
         name = config.node_id

@@ -1,7 +1,7 @@
 """Rules of alarms: when a point is in alarm, and how an alarm goes from state to state. Pure."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from actors.alarm.models import (
     AlarmState,
@@ -17,21 +17,42 @@ NOT_READ = PointStatus.DOWN | PointStatus.DISABLED | PointStatus.FAULT
 """Flags with which a value says nothing: neither raises nor clears a limit or state alarm."""
 
 
+Side = Literal["high", "low"]
+"""Which of its limits a value is past."""
+
+
+def side_of(condition: Condition, value: PointValue | None, before: Side | None = None) -> Side | None:
+    """Say which limit a value is past; within both it stays as it was `before`."""
+    if not isinstance(condition, LimitCondition) or isinstance(value, str) or value is None:
+        return before
+    if condition.high is not None and value > condition.high:
+        return "high"
+    return "low" if condition.low is not None and value < condition.low else before
+
+
 def is_off_normal(
-    condition: Condition, value: PointValue | None, status: int, *, was: bool, held: bool = True
+    condition: Condition,
+    value: PointValue | None,
+    status: int,
+    *,
+    was: bool,
+    held: bool = True,
+    side: Side | None = None,
 ) -> bool:
     """Tell whether a point is in the condition; `was` is what it was before, `held` whether for its delay.
 
-    Limits hold through the deadband (ASHRAE 135-2020, 13.3.6), but not while the delay still runs. Without a
-    value that can be judged it stays as it was.
+    Limits hold through the deadband (ASHRAE 135-2020, 13.3.6), but not while the delay still runs, and only
+    the limit that was passed: `side` says which, None that it isn't known. Without a value that can be judged
+    it stays as it was.
     """
     match condition:
         case LimitCondition():
             if status & NOT_READ or isinstance(value, str) or value is None:
                 return was
             slack = condition.deadband if was and held else 0.0
-            high = condition.high is not None and value > condition.high - slack
-            low = condition.low is not None and value < condition.low + slack
+            above, below = 0.0 if side == "low" else slack, 0.0 if side == "high" else slack
+            high = condition.high is not None and value > condition.high - above
+            low = condition.low is not None and value < condition.low + below
             return high or low
         case StateCondition():
             return was if status & NOT_READ or value is None else value in condition.states
@@ -75,14 +96,19 @@ class Watch:
     off_normal: bool = False
     since: float | None = None
     """Since when it holds but is not yet raised; seconds of a clock that doesn't jump."""
+    side: Side | None = None
+    """Which limit was passed, where that is known."""
 
     def judge(self, value: PointValue | None, status: int, now: float) -> None:
         """Take a point's value and flags."""
         was, held = self.off_normal or self.raised, self.raised or self.wanted(now)
-        self.off_normal = is_off_normal(self.condition, value, status, was=was, held=held)
+        self.off_normal = is_off_normal(self.condition, value, status, was=was, held=held, side=self.side)
         if not self.off_normal:
-            self.since = None
-        elif not self.raised and self.since is None:
+            self.since = self.side = None
+            return
+        if not status & NOT_READ:
+            self.side = side_of(self.condition, value, self.side)
+        if not self.raised and self.since is None:
             self.since = now
 
     def wanted(self, now: float) -> bool:

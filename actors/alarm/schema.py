@@ -50,4 +50,10 @@ MIGRATIONS = (
     CREATE TABLE config_version (version INTEGER NOT NULL) STRICT;
     INSERT INTO config_version VALUES (0);
     """,
+    # Alarms stay for ever: no question of the engine may read them all.
+    """
+    CREATE INDEX alarm_by_config ON alarm (config_id, id);
+    CREATE INDEX alarm_shelved ON alarm (shelved_until) WHERE shelved_until IS NOT NULL;
+    CREATE INDEX alarm_history_by_time ON alarm_history (at, id);
+    """,
 )

@@ -22,7 +22,7 @@ from actors.alarm.schema import MIGRATIONS
 from actors.bus.events import AlarmAcknowledged, AlarmCleared, AlarmRaised
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store, any_of
 from actors.core.values import PointValue
 
 CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
@@ -91,10 +91,11 @@ class AlarmStore(Store):
         """Bring in the configurations of a file or a device; give how many were new or changed.
 
         Doing it twice changes nothing; what a person has edited or deleted stays as it is. One that the
-        origin no longer names is removed, unless it was edited.
+        origin no longer names is removed, unless it was edited. They are told apart by their point, their
+        kind and, where a point has several of a kind, their order.
         """
         changed = 0
-        named: set[str] = set()
+        named: dict[str, int] = {}
         with self.transaction():
             before = {
                 row["origin_key"]: row
@@ -103,8 +104,9 @@ class AlarmStore(Store):
             for new in configs:
                 key = f"{new.node_id}#{new.condition.kind}"
                 if key in named:
-                    continue
-                named.add(key)
+                    named[key] += 1
+                    key = f"{key}#{named[key]}"
+                named[key] = 1
                 changed += self._apply(before.get(key), new, origin, key)
             gone = [row["id"] for key, row in before.items() if key not in named and not row["edited"]]
             for config_id in gone:
@@ -151,16 +153,11 @@ class AlarmStore(Store):
         self, node_id: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[AlarmConfig], str | None]:
         """Give configurations, all or those of a point. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM alarm_config",
+            {"deleted = ?": 0, "node_id = ?": node_id},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_config WHERE NOT deleted AND id > ?1 AND (?2 IS NULL OR node_id = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                node_id,
-                n,
-            ),
+            cursor,
         )
         return [_config(row) for row in rows], after
 
@@ -239,7 +236,7 @@ class AlarmStore(Store):
             "SELECT shelved_until FROM alarm WHERE config_id = ? ORDER BY id DESC LIMIT 1", config_id
         )
         until: int | None = row["shelved_until"] if row else None
-        return until if until is not None and until > now else None
+        return until if until is not None and now < until <= now + LONGEST_SHELF else None
 
     @ray.method
     def clear(self, alarm_id: int, value: PointValue | None = None) -> Alarm:
@@ -251,7 +248,7 @@ class AlarmStore(Store):
             if state is old.state:
                 return old
             row = self.one(
-                "UPDATE alarm SET state = ?, cleared_at = ? WHERE id = ? RETURNING *",
+                "UPDATE alarm SET state = ?, cleared_at = max(?, raised_at) WHERE id = ? RETURNING *",
                 state.value,
                 now,
                 alarm_id,
@@ -280,7 +277,7 @@ class AlarmStore(Store):
             if state is old.state:
                 return old
             row = self.one(
-                "UPDATE alarm SET state = ?, acknowledged_at = ?, acknowledged_by = ?,"
+                "UPDATE alarm SET state = ?, acknowledged_at = max(?, raised_at), acknowledged_by = ?,"
                 " note = coalesce(?, note) WHERE id = ? RETURNING *",
                 state.value,
                 now,
@@ -329,9 +326,14 @@ class AlarmStore(Store):
 
     @ray.method
     def unshelve_due(self) -> list[int]:
-        """Take all alarms off the shelf whose time is over; give their ids."""
+        """Take all alarms off the shelf whose time is over; give their ids.
+
+        A time further away than any shelf may be was set under a clock that was ahead: it is over too.
+        """
         now = self.clock()
-        rows = self.all("SELECT id FROM alarm WHERE shelved_until <= ?", now)
+        rows = self.all(
+            "SELECT id FROM alarm WHERE shelved_until <= ? OR shelved_until > ?", now, now + LONGEST_SHELF
+        )
         with self.transaction():
             for row in rows:
                 self._set_shelf(row["id"], None, None, None)
@@ -376,22 +378,23 @@ class AlarmStore(Store):
         limit: int = 100,
         cursor: str | None = None,
     ) -> tuple[list[Alarm], str | None]:
-        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError."""
+        """Give alarms, newest first: those that aren't closed, or those in `states`. Raises BadInputError.
+
+        A shelf whose time is over hides nothing, even while nobody takes alarms off it (`unshelve_due`).
+        """
         wanted = states or [AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED, AlarmState.CLEARED]
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM alarm",
+            any_of("state", wanted, few=AlarmState.CLOSED not in wanted)
+            | {
+                "severity = ?": severity.value if severity else None,
+                "node_id = ?": node_id,
+                "ifnull(shelved_until, 0) > ?": self.clock() if shelved is True else None,
+                "ifnull(shelved_until, 0) <= ?": self.clock() if shelved is False else None,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm WHERE state IN (SELECT value FROM json_each(?1))"
-                " AND (?2 = 0 OR id < ?2) AND (?3 IS NULL OR severity = ?3) AND (?4 IS NULL OR node_id = ?4)"
-                " AND (?5 IS NULL OR (shelved_until IS NOT NULL) = ?5) ORDER BY id DESC LIMIT ?6",
-                json.dumps([state.value for state in wanted]),
-                last,
-                severity.value if severity else None,
-                node_id,
-                shelved,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_alarm(row) for row in rows], after
 
@@ -405,8 +408,9 @@ class AlarmStore(Store):
     def summary(self) -> AlarmSummary:
         """Count alarms; shelved ones count as shelved only."""
         rows = self.all(
-            "SELECT state, severity, shelved_until IS NOT NULL AS shelved, count(*) AS n FROM alarm"
-            " WHERE state <> 'closed' GROUP BY 1, 2, 3"
+            "SELECT state, severity, ifnull(shelved_until, 0) > ? AS shelved, count(*) AS n FROM alarm"
+            " WHERE state IN ('active', 'acknowledged', 'cleared') GROUP BY 1, 2, 3",
+            self.clock(),
         )
         seen = [row for row in rows if not row["shelved"]]
         standing = ("active", "acknowledged")
@@ -435,20 +439,12 @@ class AlarmStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[AlarmStep], str | None]:
         """Give what happened to alarms, newest first, in [start, end) ms. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM alarm_history",
+            {"alarm_id = ?": alarm_id, "node_id = ?": node_id, "at >= ?": start, "at < ?": end},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_history WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR alarm_id = ?2)"
-                " AND (?3 IS NULL OR node_id = ?3) AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)"
-                " ORDER BY id DESC LIMIT ?6",
-                last,
-                alarm_id,
-                node_id,
-                start,
-                end,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [AlarmStep.model_validate(row | {"value": json.loads(row["value"])}) for row in rows], after
 

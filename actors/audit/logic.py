@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from actors.audit.models import AuditCheck
+from actors.audit.models import Anchor, AuditCheck, Loss
 
 GENESIS: Final = "0" * 64
 """The hash before the first entry."""
@@ -41,12 +41,54 @@ HASHED: Final = ("id", "timestamp", "user", "action", "target", "detail")
 """The columns of an entry that its hash covers, in order."""
 
 
-def follow(entries: Iterable[Mapping[str, Any]]) -> AuditCheck:
-    """Follow the chain of hashes over all entries in order of their ids; name the first that doesn't fit."""
-    before, count = GENESIS, 0
+SYSTEM: Final = "system"
+"""Whose entries this program makes by itself."""
+LOST: Final = "audit_entries_lost"
+"""Action of the entry that notes that others were lost before it."""
+
+
+def follow(
+    entries: Iterable[Mapping[str, Any]], last: Anchor | None = None, before: Sequence[Anchor] = ()
+) -> AuditCheck:
+    """Follow the chain of hashes over all entries in order of their ids; name the first that doesn't fit.
+
+    `last` says where the chain must end, `before` what it must have come through.
+    """
+    hashes = {anchor.entries: GENESIS for anchor in (*before, *([last] if last else []))}
+    previous, count = GENESIS, 0
+    losses: list[Loss] = []
     for entry in entries:
-        told = entry_hash(before, *(entry[column] for column in HASHED))
+        told = entry_hash(previous, *(entry[column] for column in HASHED))
         if entry["id"] != count + 1 or told != entry["hash"]:
-            return AuditCheck(ok=False, entries=count, first_broken=entry["id"])
-        before, count = entry["hash"], count + 1
-    return AuditCheck(ok=True, entries=count)
+            return AuditCheck(ok=False, entries=count, first_broken=entry["id"], losses=losses)
+        previous, count = entry["hash"], count + 1
+        if count in hashes:
+            hashes[count] = previous
+        if entry["user"] == SYSTEM and entry["action"] == LOST:
+            losses.append(Loss.model_validate({"id": count} | json.loads(entry["detail"])))
+    found = AuditCheck(ok=all(each.explained for each in losses), entries=count, losses=losses)
+    for anchor in (*([last] if last else []), *before):
+        wrong = against(anchor, count, hashes[anchor.entries])
+        if wrong is not None:
+            found = found.model_copy(update=wrong | {"ok": found.ok and anchor.restored})
+            break
+    if found.reason is None and last is not None and last.entries < count:
+        reason = "it and what follows were added by other means than this program"
+        found = found.model_copy(update={"ok": False, "first_broken": last.entries + 1, "reason": reason})
+    return found
+
+
+def against(anchor: Anchor, entries: int, found: str) -> dict[str, Any] | None:
+    """Say what is wrong with a log of so many entries, given where it ended before, or None.
+
+    `found` is the hash of the entry at the anchor.
+    """
+    if anchor.entries > entries:
+        missing = anchor.entries - entries
+        noun = "entry is" if missing == 1 else "entries are"
+        restored = " since a backup took its place" if anchor.restored else ""
+        return {"missing": missing, "reason": f"{missing} {noun} missing at the end{restored}"}
+    if anchor.entries and found != anchor.hash:
+        reason = "the log was replaced: this is not the entry that was sealed"
+        return {"reason": reason, "first_broken": anchor.entries}
+    return None

@@ -19,4 +19,12 @@ MIGRATIONS = (
     CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit_entry
         BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
     """,
+    # Where the log ends, sealed (see anchor.py); empty until the store is opened for the first time.
+    """
+    CREATE TABLE audit_anchor (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        sealed TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO audit_anchor VALUES (1, '');
+    """,
 )

@@ -1,6 +1,7 @@
 """Both ends of the bus: publish without waiting, follow without missing that something was missed."""
 
 import asyncio
+import itertools
 import json
 import logging
 import threading
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from actors.bus.bus import CAPACITY, NotSubscribedError
+from actors.bus.bus import CAPACITY, Answer, NotSubscribedError
 from actors.bus.events import (
     ANY_EVENT,
     HIGH_RATE,
@@ -54,11 +55,24 @@ MAX_CALL = 1_000
 RECORD_PAUSE = 0.5
 """Seconds until events that were not journaled are sent again."""
 
+BUSY = 200.0
+"""Frames per second from which on both ends let some gather: a call costs more than what it carries."""
+
+GATHER = 0.03
+"""Seconds for which a busy follower lets frames gather before it polls again."""
+
+SEND_GATHER = 0.01
+"""Seconds for which a busy publisher lets value and status changes gather before it sends them."""
+
+SEND_FRAMES = 8
+"""Frames of these that a busy publisher sends without waiting for more."""
+
 
 class Publisher:
     """Publish from a store, an engine or a bridge: never waits, never raises, keeps the order.
 
-    A thread sends what has gathered in one call. While the bus or its journal is away, value and status
+    A thread sends what has gathered in one call; where more than BUSY frames of value and status changes come
+    a second, it lets some gather. While the bus or its journal is away, value and status
     changes are dropped past a small bound (the next poll brings new ones) and all other events are kept and
     sent again under the same keys until the journal has them. A crash of this process loses what was not
     journaled, except for stores, which keep such events in their outbox (`durably`).
@@ -74,6 +88,8 @@ class Publisher:
         self._outboxed: set[str] = set()
         self._confirmed: list[str] = []
         self._work = threading.Condition()
+        self._gathering = False
+        """Whether the thread lets value and status changes gather."""
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -119,7 +135,8 @@ class Publisher:
         with self._work:
             for frame in frames:
                 (self._high if frame.type in HIGH_RATE else self._other).append(frame)
-            self._wake()
+            if not self._gathering or self._enough():
+                self._wake()
 
     def close(self, wait: float = 2.0) -> None:
         """Send what is left, for at most `wait` seconds, and end the thread."""
@@ -140,6 +157,10 @@ class Publisher:
             self._low.append(entry)
             self._wake()
 
+    def _enough(self) -> bool:
+        """Tell whether there is something that nobody lets gather."""
+        return bool(len(self._high) >= SEND_FRAMES or self._other or self._cells or self._low or self._closed)
+
     def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bus-publisher", daemon=True)
@@ -148,8 +169,13 @@ class Publisher:
 
     def _run(self) -> None:
         pause, record_again = 0.0, 0.0
+        sent, busy = time.monotonic(), False
         while True:
             with self._work:
+                if busy:
+                    self._gathering = True
+                    self._work.wait_for(self._enough, SEND_GATHER)
+                    self._gathering = False
                 while not (self._high or self._other or self._cells or self._low or self._closed):
                     self._work.wait()
                 if self._closed and not (self._high or self._other or self._cells or self._low):
@@ -162,6 +188,8 @@ class Publisher:
                     self._work.wait(early)
                     continue
                 low = [] if early > 0 else [self._low[at] for at in range(min(len(self._low), MAX_CALL))]
+                before, sent = sent, time.monotonic()
+                busy = len(self._high) > BUSY * (sent - before)
                 frames, cells = [*self._other, *self._high], dict(self._cells)
                 self._other.clear()
                 self._high.clear()
@@ -238,21 +266,36 @@ class Delivery:
 
     def values(self) -> Iterator[tuple[str, Any, int]]:
         """Give value changes as (node id, value, time in ms), without building models."""
-        for frame in self.frames:
-            if frame.type == "value_changed":
-                yield from zip(*columns(frame), strict=True)
+        found = (frame for frame in self.frames if frame.type == "value_changed")
+        return itertools.chain.from_iterable(zip(*columns(frame), strict=True) for frame in found)
 
     def statuses(self) -> Iterator[tuple[str, int, int]]:
         """Give status changes as (node id, old flags, new flags)."""
-        for frame in self.frames:
-            if frame.type == "status_changed":
-                yield from zip(*columns(frame), strict=True)
+        found = (frame for frame in self.frames if frame.type == "status_changed")
+        return itertools.chain.from_iterable(zip(*columns(frame), strict=True) for frame in found)
 
     def changes(self) -> Iterator[Changed]:
         """Give what came over change channels."""
         for frame in self.frames:
             if frame.type.startswith("change:"):
                 yield Changed.model_validate_json(frame.payload[1:-1])
+
+
+def gathering(frames: int, events: int, since: float, capacity: int) -> float:
+    """Give the seconds to let pass before the next poll, after one that brought so much within `since` s.
+
+    None unless frames come thick, and never so long that more than a quarter of `capacity` events gather.
+    """
+    if frames <= BUSY * since:
+        return 0.0
+    return min(GATHER, capacity / 4 * since / events)
+
+
+async def _later(pause: float, bus: Any, name: str, token: str, wait: float) -> Answer:
+    """Ask for the next frames after a pause."""
+    await asyncio.sleep(pause)
+    answer: Answer = await bus.next.remote(name, token, wait)
+    return answer
 
 
 async def follow(
@@ -266,6 +309,9 @@ async def follow(
 ) -> AsyncIterator[Delivery]:
     """Follow a bus for ever: deliveries as they come, one poll in flight while the caller works on the last.
 
+    Where more than BUSY frames a second come, it lets up to GATHER seconds pass between polls, so that each
+    brings several.
+
     The first delivery after each (re)subscription is empty and has `resync` set: events may have been missed,
     so read the stores. A bus that restarts or can't be reached is tried again after 0.2 to 5 s. Cancel to
     end.
@@ -277,11 +323,15 @@ async def follow(
         try:
             token = await asyncio.wait_for(bus.subscribe.remote(name, wanted, capacity), 10)
             poll = asyncio.ensure_future(bus.next.remote(name, token, wait))
-            pause = 0.2
+            pause, came = 0.2, time.monotonic()
             yield Delivery(site, [], resync=True)
             while True:
                 frames, lost = await asyncio.wait_for(poll, wait + 15)
-                poll = asyncio.ensure_future(bus.next.remote(name, token, wait))
+                before, came = came, time.monotonic()
+                rest = gathering(len(frames), sum(each.size for each in frames), came - before, capacity)
+                poll = asyncio.ensure_future(
+                    _later(rest, bus, name, token, wait) if rest else bus.next.remote(name, token, wait)
+                )
                 if lost:
                     log.warning("%s fell behind on %s: %d events lost", name, site or "the bus", lost)
                 if frames or lost:

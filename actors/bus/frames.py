@@ -1,7 +1,8 @@
 """Frames: batches of events of one type, encoded once by their publisher and passed on as the same bytes.
 
-Value and status changes travel in columns (MessagePack), all other events as a JSON list. The bus reads none
-of it: it sees type, count and bytes, and numbers the events.
+Value and status changes travel in columns (MessagePack), all other events as a JSON list. A last column whose
+numbers are all the same, such as the time that one poll shares, travels as that number. The bus reads none of
+it: it sees type, count and bytes, and numbers the events.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ FRAME_EVENTS = 1000
 """Most events in one frame; longer batches are cut, so that no frame exceeds a subscriber's deque."""
 
 _columns = msgspec.msgpack.Encoder()
-_read_columns = msgspec.msgpack.Decoder(tuple[list[str], list[Any], list[Any]])
+_read_columns = msgspec.msgpack.Decoder(tuple[list[str], list[Any], list[Any] | int])
 _events: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(list[dict[str, Any]])
 
 
@@ -41,8 +42,11 @@ def _cut(kind: str, columns: tuple[Sequence[Any], ...]) -> list[Frame]:
     size = len(columns[0])
     frames = []
     for start in range(0, size, FRAME_EVENTS):
-        part = tuple(column[start : start + FRAME_EVENTS] for column in columns)
-        frames.append(Frame(kind, len(part[0]), _columns.encode(part)))
+        part: list[Any] = [column[start : start + FRAME_EVENTS] for column in columns]
+        count, last = len(part[0]), part[-1]
+        if last.count(last[0]) == count and isinstance(last[0], int):
+            part[-1] = last[0]
+        frames.append(Frame(kind, count, _columns.encode(part)))
     return frames
 
 
@@ -67,7 +71,8 @@ def event_frame(event: Event) -> Frame:
 
 def columns(frame: NumberedFrame) -> tuple[list[str], list[Any], list[Any]]:
     """Read the columns of a frame of value or status changes."""
-    return _read_columns.decode(frame.payload)
+    one, two, last = _read_columns.decode(frame.payload)
+    return one, two, last if isinstance(last, list) else [last] * len(one)
 
 
 def read_events(frame: NumberedFrame, site: str) -> Iterator[AnyEvent]:

@@ -1,8 +1,8 @@
 """The journal of a site: every low-rate event, numbered without holes, kept for those who come later."""
 
 import json
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import ray
 from pydantic import BaseModel
@@ -11,7 +11,7 @@ from actors.bus.events import EVENT_TYPES, HIGH_RATE
 from actors.core.clock import Timestamp
 from actors.core.errors import BadInputError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import MAX_PAGE, Store
+from actors.core.store import MAX_PAGE, Store, any_of, conditions
 
 JOURNALED = tuple(sorted(set(EVENT_TYPES) - HIGH_RATE))
 """The types of event that are journaled."""
@@ -137,13 +137,7 @@ class JournalStore(Store):
             raise BadInputError(
                 "after", after, f"0 to {last}, the newest number (the journal may come from a backup)"
             )
-        rows = self.all(
-            "SELECT seq, type, at, event FROM journal_event WHERE seq > ?1"
-            " AND (?2 IS NULL OR type IN (SELECT value FROM json_each(?2))) ORDER BY seq LIMIT ?3",
-            after,
-            _types(types),
-            limit,
-        )
+        rows = self._rows(after, any_of("type", _types(types), few=False), limit)
         lost = max(0, self._first() - 1 - after)
         following = rows[-1]["seq"] if len(rows) == limit else last
         return Batch([_journaled(row) for row in rows], following, lost)
@@ -164,16 +158,8 @@ class JournalStore(Store):
             raise BadInputError("end", end, "a time after start")
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             raise BadInputError("cursor", cursor, "the next_cursor of an earlier answer")
-        rows = self.all(
-            "SELECT seq, type, at, event FROM journal_event WHERE seq > ?1 AND (?2 IS NULL OR at >= ?2)"
-            " AND (?3 IS NULL OR at < ?3) AND (?4 IS NULL OR type IN (SELECT value FROM json_each(?4)))"
-            " ORDER BY seq LIMIT ?5",
-            int(cursor or 0),
-            start,
-            end,
-            _types(types),
-            limit + 1,
-        )
+        filters = {"at >= ?": start, "at < ?": end} | any_of("type", _types(types), few=False)
+        rows = self._rows(int(cursor or 0), filters, limit + 1)
         more = len(rows) > limit
         del rows[limit:]
         return [_journaled(row) for row in rows], str(rows[-1]["seq"]) if more else None
@@ -196,7 +182,7 @@ class JournalStore(Store):
         """
         if not 1 <= len(name) <= 100 or not name.isprintable():
             raise BadInputError("name", name, "1 to 100 printable characters")
-        asked = _types(types)
+        wanted = _types(types)
         last = self._last()
         begin = last if after is None else after
         if not 0 <= begin <= last:
@@ -206,7 +192,7 @@ class JournalStore(Store):
                 "INSERT INTO journal_subscriber (name, types, acknowledged, created_at) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET types = excluded.types RETURNING *",
                 name,
-                asked,
+                None if wanted is None else json.dumps(wanted),
                 begin,
                 self.clock(),
             )
@@ -254,6 +240,15 @@ class JournalStore(Store):
 
     # Within
 
+    def _rows(self, after: int, filters: Mapping[str, Any], most: int) -> list[Row]:
+        clause, values = conditions(filters)
+        return self.all(
+            f"SELECT seq, type, at, event FROM journal_event WHERE seq > ?{clause} ORDER BY seq LIMIT ?",  # noqa: S608
+            after,
+            *values,
+            most,
+        )
+
     def _subscription(self, row: Row) -> Subscription:
         return Subscription(
             name=row["name"],
@@ -275,23 +270,38 @@ class JournalStore(Store):
     def _prune(self) -> None:
         """Delete what is too old: sooner where every subscriber has acknowledged it, later where not."""
         self._unpruned = 0
-        now, last = self.clock(), self._last()
+        last = self._last()
         row = self.one("SELECT min(acknowledged) AS seen FROM journal_subscriber")
         seen = last if row is None or row["seen"] is None else int(row["seen"])
         with self.transaction():
-            self.run("DELETE FROM journal_event WHERE at < ? AND seq <= ?", now - KEEP, seen)
-            self.run(
-                "DELETE FROM journal_event WHERE at < ? OR seq <= ?", now - KEEP_UNREAD, last - KEEP_EVENTS
-            )
+            now = self.retention_time()
+            self.run("DELETE FROM journal_event WHERE seq <= ?", min(self._old(now - KEEP), seen))
+            old = max(self._old(now - KEEP_UNREAD), last - KEEP_EVENTS)
+            self.run("DELETE FROM journal_event WHERE seq <= ?", old)
+
+    def _old(self, before: int) -> int:
+        """Give the number up to which events came before a time.
+
+        Events go in the order in which they came: what came under a clock that was set back isn't older than
+        what came before it. What came from the future doesn't hold up what came after it.
+        """
+        row = self.one(
+            "SELECT seq FROM journal_event AS event WHERE at >= ?1 AND (at <= ?2 OR NOT EXISTS"
+            " (SELECT 1 FROM journal_event AS later WHERE later.seq > event.seq AND later.at < ?1))"
+            " ORDER BY seq LIMIT 1",
+            before,
+            self.clock(),
+        )
+        return int(row["seq"]) - 1 if row else 0
 
 
-def _types(types: Sequence[str] | None) -> str | None:
+def _types(types: Sequence[str] | None) -> list[str] | None:
     if types is None:
         return None
     unknown = sorted(set(types) - set(JOURNALED))
     if unknown:
         raise BadInputError("types", unknown[0], f"one of {', '.join(JOURNALED)}")
-    return json.dumps(sorted(set(types)))
+    return sorted(set(types))
 
 
 def _journaled(row: Row) -> Journaled:

@@ -30,7 +30,7 @@ from actors.commissioning.models import (
 from actors.commissioning.schema import MIGRATIONS
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store
 from actors.node.models import Node
 
 
@@ -132,8 +132,8 @@ class CommissioningStore(Store):
         with self.transaction():
             check_session_step(session_id, self._get(session_id).state, SessionState.IN_PROGRESS)
             self.run(
-                "UPDATE commission_session SET state = 'in_progress', started_at = ?, started_by = ?"
-                " WHERE id = ?",
+                "UPDATE commission_session SET state = 'in_progress', started_at = max(?, created_at),"
+                " started_by = ? WHERE id = ?",
                 self.clock(),
                 by,
                 session_id,
@@ -148,8 +148,8 @@ class CommissioningStore(Store):
             check_session_step(session_id, session.state, SessionState.COMPLETED)
             check_complete(session_id, session.progress)
             self.run(
-                "UPDATE commission_session SET state = 'completed', completed_at = ?, completed_by = ?"
-                " WHERE id = ?",
+                "UPDATE commission_session SET state = 'completed', completed_at = max(?, started_at),"
+                " completed_by = ? WHERE id = ?",
                 self.clock(),
                 by,
                 session_id,
@@ -168,8 +168,8 @@ class CommissioningStore(Store):
             check_session_step(session_id, session.state, SessionState.SIGNED_OFF)
             check_sign_off(session_id, session.progress, sign_off)
             self.run(
-                "UPDATE commission_session SET state = 'signed_off', signed_off_at = ?, signed_off_by = ?,"
-                " sign_off_note = ?, accepted_failures = ? WHERE id = ?",
+                "UPDATE commission_session SET state = 'signed_off', signed_off_at = max(?, completed_at),"
+                " signed_off_by = ?, sign_off_note = ?, accepted_failures = ? WHERE id = ?",
                 self.clock(),
                 by,
                 sign_off.note,
@@ -198,17 +198,12 @@ class CommissioningStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Session], str | None]:
         """Give sessions, newest first: in a state, of a device. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM commission_session",
+            {"state = ?": state.value if state else None, "node_id = ?": node_id},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM commission_session WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR state = ?2)"
-                " AND (?3 IS NULL OR node_id = ?3) ORDER BY id DESC LIMIT ?4",
-                last,
-                state.value if state else None,
-                node_id,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return self._with_progress(rows), after
 
@@ -248,20 +243,16 @@ class CommissioningStore(Store):
     ) -> tuple[list[Item], str | None]:
         """Give the items of a session in their order. Raises NotFoundError, BadInputError."""
         self._get(session_id)
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM commission_item",
+            {
+                "session_id = ?": session_id,
+                "state = ?": state.value if state else None,
+                "kind = ?": kind.value if kind else None,
+                "node_id = ?": node_id,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM commission_item WHERE session_id = ?1 AND id > ?2"
-                " AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)"
-                " AND (?5 IS NULL OR node_id = ?5) ORDER BY id LIMIT ?6",
-                session_id,
-                last,
-                state.value if state else None,
-                kind.value if kind else None,
-                node_id,
-                n,
-            ),
+            cursor,
         )
         return [Item.model_validate(row) for row in rows], after
 

@@ -22,6 +22,27 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+CATCH_UP: Final = 24
+"""How much faster than real time the time that retention counts back from may follow a clock that jumped."""
+_UNSET: Final = 1_577_836_800_000
+"""2020-01-01: a clock before this was never set."""
+
+
+def settled(now: int, before: int | None, elapsed: int) -> tuple[int, int | None]:
+    """Give the time that retention counts back from, and what to remember as `before` the next time (ms).
+
+    `elapsed` is how much time has really passed since then, or since this process began. A clock that says
+    2040 for a minute makes nothing older than 24 minutes; a host that was off for a month catches up in
+    about a day. A clock that goes back is believed at once: then less is too old.
+    """
+    if now < _UNSET:
+        return now, before
+    if before is None:
+        return now, now
+    reached = max(before, min(now, before + CATCH_UP * elapsed))
+    return min(now, reached), reached
+
+
 def to_iso(ms: int) -> str:
     """Write a time as ISO 8601 UTC with milliseconds: `2026-11-23T18:00:00.000Z`."""
     seconds, rest = divmod(ms, 1000)

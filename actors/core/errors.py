@@ -88,6 +88,13 @@ class WriteFailedError(OpenCrateError):
         return f"{self.point_id} was not written: {self.reason}"
 
 
+class WriteUnsureError(WriteFailedError):
+    """It isn't known what a device has after a command: no answer came, or it reads back something else."""
+
+    def __str__(self) -> str:
+        return f"it isn't known whether {self.point_id} was written: {self.reason}"
+
+
 class BridgeError(OpenCrateError):
     """A device did not answer, or answered with an error. `device` says which, `reason` its own words."""
 

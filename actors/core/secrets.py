@@ -67,13 +67,26 @@ def _read_or_make(path: Path) -> bytes:
             # Another store of the folder may do the same now: the link takes place for one of them only.
             part = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
             part.touch(mode=0o600)
-            part.write_bytes(Fernet.generate_key())
+            with part.open("wb") as file:
+                file.write(Fernet.generate_key())
+                file.flush()
+                # What is sealed with it reaches the disk at once, so the key has to be there before.
+                os.fsync(file.fileno())
             try:
                 os.link(part, path)
             except FileExistsError:
                 pass
             finally:
                 part.unlink()
+            _sync_folder(path.parent)
         return path.read_bytes().strip()
     except OSError as error:
         raise StorageError(KEY_FILE, f"{path} can't be read or made: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,10 +1,10 @@
-"""Open, lock, check, migrate and back up one SQLite file (https://sqlite.org/wal.html, https://sqlite.org/backup.html)."""
+"""Open, lock, check and migrate one SQLite file (https://sqlite.org/wal.html)."""
 
 import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
@@ -18,9 +18,6 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Bindings = Sequence[Any] | dict[str, Any]
-
-KEEP_BACKUPS = 7
-"""Backups kept of each file by `back_up`, newest first."""
 
 
 class Durability(StrEnum):
@@ -115,43 +112,17 @@ def set_aside(path: Path, why: str = "damaged") -> Path:
     return target
 
 
-def backups(path: Path) -> list[Path]:
-    """List the backups of a file, newest first."""
-    return sorted((path.parent / "backups").glob(f"{path.name}.*.bak"), reverse=True)
-
-
-def back_up(connection: apsw.Connection, path: Path, *, keep: int = KEEP_BACKUPS) -> Path:
-    """Copy a live file through SQLite's backup interface, check the copy, prune old ones; give its path.
-
-    Raises StorageError when the copy isn't sound; the copy is written under another name first, so that a
-    crash leaves no half a backup behind.
-    """
-    folder = path.parent / "backups"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{path.name}.{now_ms():014d}.bak"
-    part = target.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    copy = apsw.Connection(str(part))
-    try:
-        with copy.backup("main", connection, "main") as job:
-            job.step(-1)
-        copy.execute("PRAGMA journal_mode=DELETE").fetchall()
-    finally:
-        copy.close()
-    wrong = damage(part)
-    if wrong:
-        raise StorageError(path.stem, f"the backup is not sound: {wrong}")
-    part.rename(target)
-    for old in backups(path)[keep:]:
-        old.unlink(missing_ok=True)
-    return target
-
-
-def migrate(connection: apsw.Connection, path: Path, name: str, migrations: Sequence[str]) -> None:
+def migrate(
+    connection: apsw.Connection,
+    path: Path,
+    name: str,
+    migrations: Sequence[str],
+    copy: Callable[[Path], Path],
+) -> None:
     """Bring the schema to the newest version: each step in one transaction that also sets `user_version`.
 
-    A file that isn't new is copied before the first step. Raises NewerFileError for a file that this program
-    is too old for. A step may hold several statements, divided by `;`.
+    A file that isn't new is copied by `copy` before the first step. Raises NewerFileError for a file that
+    this program is too old for. A step may hold several statements, divided by `;`.
     """
     version = int(connection.pragma("user_version"))
     if version > len(migrations):
@@ -164,34 +135,9 @@ def migrate(connection: apsw.Connection, path: Path, name: str, migrations: Sequ
             path,
             version,
             len(migrations),
-            back_up(connection, path),
+            copy(path),
         )
     for number, step in enumerate(migrations[version:], version + 1):
         with connection:
             connection.execute(step).fetchall()
             connection.execute(f"PRAGMA user_version={number}").fetchall()
-
-
-def put_back(backup: Path, path: Path) -> None:
-    """Make `path`, which isn't there, a copy of a backup."""
-    source, target = apsw.Connection(str(backup)), apsw.Connection(str(path))
-    try:
-        with target.backup("main", source, "main") as job:
-            job.step(-1)
-    finally:
-        source.close()
-        target.close()
-
-
-def restore_newest(path: Path) -> Path | None:
-    """Put the newest sound backup in the place of a file that was set aside. Gives the backup's path."""
-    for candidate in backups(path):
-        if damage(candidate) is None:
-            put_back(candidate, path)
-            return candidate
-    return None
-
-
-def backup_time(backup: Path) -> int:
-    """Give when a backup was made (ms), which its name says."""
-    return int(backup.name.split(".")[-2])

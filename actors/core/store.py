@@ -1,19 +1,22 @@
 """The base of every store: one SQLite file, one writer, events after each commit."""
 
 import contextlib
+import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar, Protocol, Self
 
 import apsw
 import ray
 
+from actors.backup import files
 from actors.backup.models import BackupFile
 from actors.bus.events import Changed, Event, WatchMoved, event_json
 from actors.core import sqlite
-from actors.core.clock import Clock, now_ms
+from actors.core.clock import Clock, now_ms, settled
 from actors.core.errors import BadInputError, ConflictError, StorageError
 from actors.core.health import Health, HealthState
 from actors.core.sqlite import Bindings, Durability, Row
@@ -49,8 +52,10 @@ OWN_TABLES = """
         type TEXT NOT NULL,
         event TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS retention_clock (at INTEGER NOT NULL) STRICT;
 """
-"""What the base keeps in every file: the configuration's version, and events that the journal hasn't yet."""
+"""What the base keeps in every file: the configuration's version, events that the journal hasn't yet, and how
+far retention has come."""
 
 
 class Store:
@@ -76,6 +81,7 @@ class Store:
         """Open the file. Raises AlreadyOwnedError, NewerFileError and StorageError."""
         self.path = Path(folder) / f"{self.name}.db"
         self.clock = clock
+        self._steady_at = monotonic()
         self._send = publish
         self._durable: PublishesDurably | None = publish if hasattr(publish, "durably") else None  # type: ignore[assignment]
         self._pending: list[tuple[str | None, Any]] = []
@@ -88,7 +94,7 @@ class Store:
             with sqlite.plain_errors(self.name):
                 self._check()
                 self.db = sqlite.connect(self.path, self.durability)
-                sqlite.migrate(self.db, self.path, self.name, self.migrations)
+                sqlite.migrate(self.db, self.path, self.name, self.migrations, files.back_up)
                 self.db.execute(OWN_TABLES).fetchall()
             self._resume()
             self.opened()
@@ -110,15 +116,19 @@ class Store:
             self._send(WatchMoved(cell=self.name, version=self.version()))
 
     def _check(self) -> None:
+        """See that the file is sound; else, or where it is gone though there are backups, use the newest."""
         wrong = sqlite.damage(self.path)
-        if wrong is None:
+        gone = not self.path.exists() and bool(files.backups(self.path))
+        if wrong is None and not gone:
             return
-        aside = sqlite.set_aside(self.path)
-        backup = sqlite.restore_newest(self.path)
+        backup, aside = files.restore_newest(self.path)
         came = (
-            f"restored from {backup.name}; later changes are lost" if backup else "no backup: it starts empty"
+            f"restored from {backup.name}; later changes are lost"
+            if backup
+            else "no sound backup: it starts empty"
         )
-        self._wrong.append(f"{self.path.name} was damaged ({wrong}), set aside as {aside.name}, {came}")
+        told = f"was damaged ({wrong}), set aside as {aside.name}" if aside else "was missing"
+        self._wrong.append(f"{self.path.name} {told}, {came}")
 
     # Statements
 
@@ -145,6 +155,33 @@ class Store:
             before = self.db.total_changes()
             self.db.executemany(sql, rows)
             return self.db.total_changes() - before
+
+    def page_of(
+        self,
+        select: str,
+        filters: Mapping[str, Any],
+        limit: int,
+        cursor: str | None,
+        *,
+        newest_first: bool = False,
+    ) -> tuple[list[Row], str | None]:
+        """Give one page of a list in order of `id`, and the cursor of the next page or None.
+
+        `filters` are conditions with one `?` each and their values; those whose value is None stay out of the
+        statement, so that SQLite can take the index of those that are asked for. Raises BadInputError.
+        """
+        clause, values = conditions(filters)
+        than, order, first = ("<", "DESC", END) if newest_first else (">", "ASC", 0)
+
+        def read(after: int, most: int) -> list[Row]:
+            return self.all(
+                f"{select} WHERE id {than} ?{clause} ORDER BY id {order} LIMIT ?",
+                after or first,
+                *values,
+                most,
+            )
+
+        return page(cursor, limit, read)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Self]:
@@ -215,6 +252,22 @@ class Store:
             self.publish(WatchMoved(cell=self.name, version=version))
         return version
 
+    def retention_time(self) -> int:
+        """Give the time (ms) that retention counts back from, inside a transaction: see `settled`.
+
+        So a clock that jumps ahead for a moment doesn't make this store delete what isn't old.
+        """
+        row = self.one("SELECT at FROM retention_clock")
+        passed = monotonic()
+        elapsed = round((passed - self._steady_at) * 1000)
+        at, reached = settled(self.clock(), row["at"] if row else None, elapsed)
+        self._steady_at = passed
+        if row is None and reached is not None:
+            self.run("INSERT INTO retention_clock VALUES (?)", reached)
+        elif row is not None and reached != row["at"]:
+            self.run("UPDATE retention_clock SET at = ?", reached)
+        return at
+
     # What every store can be asked
 
     @ray.method
@@ -236,24 +289,9 @@ class Store:
         return self.version()
 
     @ray.method
-    def backup(self, keep: int = sqlite.KEEP_BACKUPS) -> str:
-        """Copy the file while it is in use, check the copy, keep the newest `keep`; give the copy's path.
-
-        Raises StorageError.
-        """
-        try:
-            with sqlite.plain_errors(self.name):
-                return str(sqlite.back_up(self.db, self.path, keep=keep))
-        except OSError as error:
-            raise StorageError(self.name, f"no backup was made: {error.strerror or error}") from error
-
-    @ray.method
     def backups(self) -> list[BackupFile]:
-        """List the backups of this store, newest first."""
-        return [
-            BackupFile(path=str(path), time=sqlite.backup_time(path), size=path.stat().st_size)
-            for path in sqlite.backups(self.path)
-        ]
+        """List the backups of this store, newest first; BackupScheduler makes them beside this process."""
+        return [files.told_of(each) for each in files.backups(self.path)]
 
     @ray.method
     def close(self) -> None:
@@ -280,6 +318,31 @@ def unique(kind: str, key: object) -> Iterator[None]:
         raise ConflictError(kind, key, f"there is a {kind} of this name already") from error
 
 
+def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Give the conditions whose value isn't None, each after ` AND `, and the values in their order."""
+    asked = {sql: value for sql, value in filters.items() if value is not None}
+    return "".join(f" AND {sql}" for sql in asked), list(asked.values())
+
+
+def any_of(column: str, values: Sequence[str] | None, *, few: bool) -> dict[str, str | None]:
+    """Give the condition that a column has one of some values, for `page_of` and `conditions`.
+
+    One value is looked up in its index, which is in order of `id`. Of several, rows that are `few` are looked
+    up and sorted; many are walked in the list's order, since sorting them would read them all for each page.
+    """
+    if values is None:
+        return {}
+    if len(values) == 1:
+        return {f"{column} = ?": values[0]}
+    walked = "" if few else "+"
+    return {f"{walked}{column} IN (SELECT value FROM json_each(?))": json.dumps(list(values))}  # noqa: S608
+
+
+def of_site(column: str) -> str:
+    """Give the condition that a list of sites (JSON) names a site, or none, which means all."""
+    return f"({column} = '[]' OR EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?))"  # noqa: S608
+
+
 def page(
     cursor: str | None, limit: int, read: Callable[[int, int], list[Row]]
 ) -> tuple[list[Row], str | None]:
@@ -300,5 +363,7 @@ def page(
     return rows[:limit], str(rows[limit - 1]["id"]) if more else None
 
 
+END = 2**63 - 1
+"""No record has this id or a larger one."""
 MAX_PAGE = 1000
 """Most items that one page of a list may have."""

@@ -10,7 +10,7 @@ import ray
 from actors.bus.events import DeviceAccepted, DeviceDiscovered, DiscoveryScanComplete
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store
 from actors.discovery.logic import refusal
 from actors.discovery.models import (
     DeviceState,
@@ -71,7 +71,8 @@ class DiscoveryStore(Store):
                 " vendor = coalesce(nullif(excluded.vendor, ''), vendor),"
                 " model = coalesce(nullif(excluded.model, ''), model),"
                 " firmware = coalesce(nullif(excluded.firmware, ''), firmware),"
-                " last_seen = max(last_seen, excluded.last_seen) RETURNING id",
+                " first_seen = min(first_seen, excluded.first_seen),"
+                " last_seen = excluded.last_seen RETURNING id",
                 *key,
                 device.name,
                 device.vendor,
@@ -236,22 +237,17 @@ class DiscoveryStore(Store):
 
         `text` is looked for in key, address, name, vendor and model. Raises BadInputError.
         """
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            f"SELECT * FROM ({DEVICE})",  # noqa: S608 - a constant
+            {
+                "state = ?": state,
+                "protocol = ?": protocol,
+                "network_id = ?": network_id,
+                "instr(lower(concat_ws(' ', device_key, address, name, vendor, model)), lower(?))": text,
+                "conflict = ?": conflict,
+            },
             limit,
-            lambda last, n: self.all(
-                f"SELECT * FROM ({DEVICE}) WHERE id > ?1 AND (?2 IS NULL OR state = ?2)"  # noqa: S608 - a constant
-                " AND (?3 IS NULL OR protocol = ?3) AND (?4 IS NULL OR network_id = ?4)"
-                " AND (?5 IS NULL OR instr(lower(concat_ws(' ', device_key, address, name, vendor, model)),"
-                " lower(?5))) AND (?6 IS NULL OR conflict = ?6) ORDER BY id LIMIT ?7",
-                last,
-                state,
-                protocol,
-                network_id,
-                text,
-                None if conflict is None else int(conflict),
-                n,
-            ),
+            cursor,
         )
         return [_device(row) for row in rows], after
 
@@ -261,15 +257,8 @@ class DiscoveryStore(Store):
     ) -> tuple[list[DiscoveredPoint], str | None]:
         """Give the points of a device. Raises NotFoundError and BadInputError."""
         self._get(device_id)
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM discovered_point WHERE device_id = ? AND id > ? ORDER BY id LIMIT ?",
-                device_id,
-                last,
-                n,
-            ),
+        rows, after = self.page_of(
+            "SELECT * FROM discovered_point", {"device_id = ?": device_id}, limit, cursor
         )
         return [
             DiscoveredPoint.model_validate(
@@ -336,7 +325,7 @@ class DiscoveryStore(Store):
             scan = self._running(scan_id)
             row = self.one(
                 "UPDATE discovery_scan SET state = ?1, error = ?2, device_count = ?3, point_count = ?4,"
-                " finished_at = ?5, progress = CASE ?1 WHEN 'done' THEN 1 ELSE progress END"
+                " finished_at = max(?5, started_at), progress = CASE ?1 WHEN 'done' THEN 1 ELSE progress END"
                 " WHERE id = ?6 RETURNING *",
                 state.value,
                 error,
@@ -358,8 +347,8 @@ class DiscoveryStore(Store):
         """Fail scans that were running when their process died; give how many."""
         with self.transaction():
             return self.run(
-                "UPDATE discovery_scan SET state = 'failed', error = 'interrupted', finished_at = ?"
-                " WHERE state = 'running'",
+                "UPDATE discovery_scan SET state = 'failed', error = 'interrupted',"
+                " finished_at = max(?, started_at) WHERE state = 'running'",
                 self.clock(),
             )
 
@@ -371,13 +360,7 @@ class DiscoveryStore(Store):
     @ray.method
     def scans(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Scan], str | None]:
         """Give scans, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM discovery_scan WHERE ?1 = 0 OR id < ?1 ORDER BY id DESC LIMIT ?2", last, n
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM discovery_scan", {}, limit, cursor, newest_first=True)
         return [_scan(row) for row in rows], after
 
     @ray.method

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, conditions, unique
 from actors.energy.logic import acceptable, fit
 from actors.energy.models import (
     Baseline,
@@ -115,16 +115,7 @@ class EnergyStore(Store):
         self, kind: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Rate], str | None]:
         """Give rates, all or of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM utility_rate WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM utility_rate", {"kind = ?": kind}, limit, cursor)
         return [_rate(row) for row in rows], after
 
     # Meters
@@ -232,18 +223,11 @@ class EnergyStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Meter], str | None]:
         """Give meters: of a kind, of a point, right below another one. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM energy_meter",
+            {"kind = ?": kind.value if kind else None, "node_id = ?": node_id, "parent_id = ?": parent_id},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM energy_meter WHERE id > ?1 AND (?2 IS NULL OR kind = ?2)"
-                " AND (?3 IS NULL OR node_id = ?3) AND (?4 IS NULL OR parent_id = ?4) ORDER BY id LIMIT ?5",
-                last,
-                kind.value if kind else None,
-                node_id,
-                parent_id,
-                n,
-            ),
+            cursor,
         )
         return [Meter.model_validate(row) for row in rows], after
 
@@ -338,17 +322,7 @@ class EnergyStore(Store):
         self, meter_id: int | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Baseline], str | None]:
         """Give baselines, all or of a meter. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM energy_baseline WHERE id > ?1 AND (?2 IS NULL OR meter_id = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                meter_id,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM energy_baseline", {"meter_id = ?": meter_id}, limit, cursor)
         return [_baseline(row) for row in rows], after
 
     # Rollups
@@ -386,34 +360,29 @@ class EnergyStore(Store):
 
         Those that begin in [start, end) ms. Raises BadInputError.
         """
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM energy_rollup",
+            {
+                "meter_id = ?": meter_id,
+                "meter_id IN (SELECT id FROM energy_meter WHERE kind = ?)": kind.value if kind else None,
+                "period = ?": period.value if period else None,
+                "start >= ?": start,
+                "start < ?": end,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM energy_rollup WHERE id > ?1 AND (?2 IS NULL OR meter_id = ?2)"
-                " AND (?3 IS NULL OR meter_id IN (SELECT id FROM energy_meter WHERE kind = ?3))"
-                " AND (?4 IS NULL OR period = ?4) AND (?5 IS NULL OR start >= ?5)"
-                " AND (?6 IS NULL OR start < ?6) ORDER BY id LIMIT ?7",
-                last,
-                meter_id,
-                kind.value if kind else None,
-                period.value if period else None,
-                start,
-                end,
-                n,
-            ),
+            cursor,
         )
         return [Rollup.model_validate(row) for row in rows], after
 
     @ray.method
     def summary(self, start: int | None = None, end: int | None = None) -> EnergySummary:
         """Sum up the days that begin in [start, end) ms, of meters that aren't part of another one."""
+        clause, values = conditions({"start >= ?": start, "start < ?": end})
         rows = self.all(
-            "SELECT energy_rollup.*, kind, unit FROM energy_rollup"
-            " JOIN energy_meter ON energy_meter.id = meter_id WHERE period = 'day' AND parent_id IS NULL"
-            " AND (?1 IS NULL OR start >= ?1) AND (?2 IS NULL OR start < ?2) ORDER BY kind, unit",
-            start,
-            end,
+            "SELECT energy_rollup.*, kind, unit FROM energy_rollup"  # noqa: S608 - constants
+            " JOIN energy_meter ON energy_meter.id = meter_id"
+            f" WHERE period = 'day' AND parent_id IS NULL{clause} ORDER BY kind, unit",
+            *values,
         )
         groups: dict[tuple[str, str], list[Row]] = {}
         costs: dict[str, Decimal] = {}

@@ -9,7 +9,7 @@ import ray
 from actors.bus.events import EntityCreated, EntityDeleted, EntityUpdated
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import MAX_PAGE, Store, unique
+from actors.core.store import MAX_PAGE, Store, conditions, unique
 from actors.entity.models import Entity, EntityChange, NewEntity
 from actors.entity.schema import MIGRATIONS
 
@@ -114,16 +114,18 @@ class EntityStore(Store):
         """
         if not 1 <= limit <= MAX_PAGE:
             raise BadInputError("limit", limit, f"1 to {MAX_PAGE}")
+        clause, values = conditions(
+            {
+                "entity_type = ?": entity_type,
+                "EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?)": tag,
+                "parent_id = ?": parent_id,
+                "instr(lower(id || ' ' || dis), lower(?))": text,
+            }
+        )
         rows = self.all(
-            "SELECT * FROM entity WHERE (?1 IS NULL OR id > ?1) AND (?2 IS NULL OR entity_type = ?2)"
-            " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?3))"
-            " AND (?4 IS NULL OR parent_id = ?4)"
-            " AND (?5 IS NULL OR instr(lower(id || ' ' || dis), lower(?5))) ORDER BY id LIMIT ?6",
-            cursor,
-            entity_type,
-            tag,
-            parent_id,
-            text,
+            f"SELECT * FROM entity WHERE id > ?{clause} ORDER BY id LIMIT ?",  # noqa: S608 - constants
+            cursor or "",
+            *values,
             limit + 1,
         )
         more = len(rows) > limit

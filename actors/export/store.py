@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
-from actors.core.store import MAX_PAGE, Store, page, unique
+from actors.core.store import MAX_PAGE, Store, of_site, unique
 from actors.export.logic import may_become
 from actors.export.models import (
     Backfill,
@@ -113,19 +113,16 @@ class ExportStore(Store):
 
     @ray.method
     def find(
-        self, kind: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        site: str | None = None,
     ) -> tuple[list[Target], str | None]:
-        """Give targets, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM export_target WHERE id > ?1 AND (?2 IS NULL OR kind = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
+        """Give targets, of a kind; with `site` those that get its points. Raises BadInputError."""
+        sites = of_site("json_extract(selection, '$.sites')")
+        rows, after = self.page_of(
+            "SELECT * FROM export_target", {"kind = ?": kind, sites: site}, limit, cursor
         )
         return [_target(row) for row in rows], after
 
@@ -296,7 +293,8 @@ class ExportStore(Store):
                 raise ConflictError("backfill", backfill_id, reason)
             over = state not in {BackfillState.QUEUED, BackfillState.RUNNING}
             row = self.one(
-                "UPDATE export_backfill SET state = ?, error = ?, finished_at = ? WHERE id = ? RETURNING *",
+                "UPDATE export_backfill SET state = ?, error = ?, finished_at = max(?, requested_at)"
+                " WHERE id = ? RETURNING *",
                 state.value,
                 error,
                 self.clock() if over else None,
@@ -319,17 +317,12 @@ class ExportStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Backfill], str | None]:
         """Give backfills, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM export_backfill",
+            {"target_id = ?": target_id, "state = ?": state},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM export_backfill WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR target_id = ?2)"
-                " AND (?3 IS NULL OR state = ?3) ORDER BY id DESC LIMIT ?4",
-                last,
-                target_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_backfill(row) for row in rows], after
 

@@ -11,7 +11,7 @@ from actors.alarm.models import Severity
 from actors.bus.events import FddFaultCleared, FddFaultRaised
 from actors.core.errors import ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, any_of, unique
 from actors.core.values import PointValue
 from actors.fdd.logic import after_acknowledge, bindings_for, check_binding, misfits
 from actors.fdd.models import (
@@ -120,19 +120,16 @@ class FddStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Rule], str | None]:
         """Give rules: of a kind, enabled or not, with a text in their name. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM fdd_rule",
+            {
+                "deleted = ?": 0,
+                "kind = ?": kind,
+                "enabled = ?": enabled,
+                "instr(lower(name), lower(?))": text,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM fdd_rule WHERE NOT deleted AND id > ?1 AND (?2 IS NULL OR kind = ?2)"
-                " AND (?3 IS NULL OR enabled = ?3) AND (?4 IS NULL OR instr(lower(name), lower(?4)))"
-                " ORDER BY id LIMIT ?5",
-                last,
-                kind,
-                enabled,
-                text,
-                n,
-            ),
+            cursor,
         )
         return [_rule(row) for row in rows], after
 
@@ -223,13 +220,7 @@ class FddStore(Store):
     ) -> tuple[list[Binding], str | None]:
         """Give what a rule is bound to. Raises NotFoundError, BadInputError."""
         self._rule(rule_id)
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM fdd_binding WHERE rule_id = ? AND id > ? ORDER BY id LIMIT ?", rule_id, last, n
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM fdd_binding", {"rule_id = ?": rule_id}, limit, cursor)
         return [_binding(row) for row in rows], after
 
     def _bindings(self, rule_id: int) -> list[Binding]:
@@ -333,7 +324,7 @@ class FddStore(Store):
 
     def _clear(self, fault: Fault) -> Fault:
         row = self.one(
-            "UPDATE fdd_fault SET state = 'cleared', cleared_at = ? WHERE id = ? RETURNING *",
+            "UPDATE fdd_fault SET state = 'cleared', cleared_at = max(?, raised_at) WHERE id = ? RETURNING *",
             self.clock(),
             fault.id,
         )
@@ -361,8 +352,8 @@ class FddStore(Store):
             if state is fault.state:
                 return fault
             row = self.one(
-                "UPDATE fdd_fault SET state = ?, acknowledged_at = ?, acknowledged_by = ?, note = ?"
-                " WHERE id = ? RETURNING *",
+                "UPDATE fdd_fault SET state = ?, acknowledged_at = max(?, raised_at),"
+                " acknowledged_by = ?, note = ? WHERE id = ? RETURNING *",
                 state.value,
                 self.clock(),
                 by,
@@ -399,23 +390,19 @@ class FddStore(Store):
         Raises BadInputError.
         """
         wanted = states or [FaultState.RAISED, FaultState.ACKNOWLEDGED]
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM fdd_fault",
+            any_of("state", wanted, few=FaultState.CLEARED not in wanted)
+            | {
+                "severity = ?": severity.value if severity else None,
+                "node_id = ?": node_id,
+                "rule_id = ?": rule_id,
+                "raised_at >= ?": start,
+                "raised_at < ?": end,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM fdd_fault WHERE state IN (SELECT value FROM json_each(?1))"
-                " AND (?2 = 0 OR id < ?2) AND (?3 IS NULL OR severity = ?3) AND (?4 IS NULL OR node_id = ?4)"
-                " AND (?5 IS NULL OR rule_id = ?5) AND (?6 IS NULL OR raised_at >= ?6)"
-                " AND (?7 IS NULL OR raised_at < ?7) ORDER BY id DESC LIMIT ?8",
-                json.dumps([state.value for state in wanted]),
-                last,
-                severity.value if severity else None,
-                node_id,
-                rule_id,
-                start,
-                end,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_fault(row) for row in rows], after
 
@@ -425,7 +412,8 @@ class FddStore(Store):
         rules = self.one("SELECT count(*) AS n, total(enabled) AS on_ FROM fdd_rule WHERE NOT deleted") or {}
         bindings = self.one("SELECT count(*) AS n FROM fdd_binding") or {}
         rows = self.all(
-            "SELECT state, severity, count(*) AS n FROM fdd_fault WHERE state <> 'cleared' GROUP BY 1, 2"
+            "SELECT state, severity, count(*) AS n FROM fdd_fault WHERE state IN ('raised', 'acknowledged')"
+            " GROUP BY 1, 2"
         )
         return FddSummary(
             rules=rules["n"],

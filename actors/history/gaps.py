@@ -30,6 +30,8 @@ class GapReason(StrEnum):
 
     BRIDGE_DOWN = "bridge down"
     DEVICE_DOWN = "device down"
+    DEVICE_FAULT = "device fault"
+    """The device answered, but with an error in the place of the value."""
     POINTS_DOWN = "points down"
     """The point store was away for longer than the bridge could wait."""
     HISTORY_DOWN = "history down"

@@ -97,6 +97,18 @@ class Packer:
         for _ in self._merge(series):
             pass
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether a round is under way, which has read chunks that it will replace."""
+        return self._job is not None
+
+    def replace(self, chunk: int, series: int, columns: Columns) -> None:
+        """Write some of a chunk's samples in its place, while no round is under way."""
+        with self._store.transaction():
+            self._write([chunks.encode(series, columns)], [chunk])
+        self._ends.pop(series, None)
+        self._small.pop(series, None)
+
     def forget(self) -> None:
         """Drop what is remembered of chunks that others changed, or that were not written after all."""
         self._ends.clear()

@@ -23,6 +23,7 @@ from actors.history.logic import Kept, from_column, is_kept, slot
 from actors.history.models import Mode, NewSeriesConfig, SeriesConfig
 from actors.history.packing import Packer
 from actors.history.queries import HistoryQueries
+from actors.history.retention import Retention
 from actors.history.schema import MIGRATIONS
 from actors.history.tail import Tail
 from actors.point.models import decode_frame
@@ -32,11 +33,12 @@ log = logging.getLogger(__name__)
 HEARTBEAT: Final = 10_000
 """Milliseconds between two notes that the store lives: what a crash may hide of a gap's beginning."""
 PRUNE_EVERY: Final = 3_600_000
+CUTS: Final = 2
+"""Chunks that one append cuts, where some are due: each takes one or two milliseconds."""
 SILENCE: Final = 30_000
 """Milliseconds away that count as a gap."""
 LARGE: Final = 1_024
 """Samples of a series, on average, from which on a frame goes straight into chunks."""
-_DAY: Final = 86_400_000
 _NEVER: Final = -(2**62)
 _BATCH: Final = 200_000
 _FREE: Final = 2_000
@@ -78,6 +80,7 @@ class HistoryStore(Store, HistoryQueries):
         self._packer = Packer(
             weakref.proxy(self), self._tail
         )  # no cycle: a store that is dropped lets go of its file
+        self._retention = Retention(weakref.proxy(self), self._tail, self._packer)
         self._read_configs()
         self._take_over_rows()
         self._shrinkable()
@@ -323,6 +326,8 @@ class HistoryStore(Store, HistoryQueries):
             self._packer.step(2 * rows)
             if abs(self.clock() - self._pruned) >= PRUNE_EVERY:
                 self._prune()
+                self._give_back()
+            self._retention.step(CUTS)
         except StorageError:
             log.exception("history can't be packed; the samples are safe in their frames")
 
@@ -335,27 +340,24 @@ class HistoryStore(Store, HistoryQueries):
 
     @ray.method
     def prune(self) -> int:
-        """Delete chunks wholly older than their point's retention; give how many. Raises StorageError."""
-        return self._prune()
+        """Delete all samples that are too old now; give how many. Raises StorageError.
+
+        Samples within their point's retention stay; none stays that is older than it by more than a day.
+        """
+        gone = self._prune() + self._retention.step()
+        self._give_back()
+        return gone
 
     def _prune(self) -> int:
-        self._pruned = now = self.clock()
-        self._packer.finish()
+        self._pruned = self.clock()
         with self.transaction():
-            gone = self.all(
-                "DELETE FROM chunk WHERE last_time < ? - ? * (SELECT ifnull(s.retention, state.retention)"
-                " FROM series AS s, state WHERE s.id = series_id) RETURNING id",
-                now,
-                _DAY,
-            )
-            if gone:
-                self.run("DELETE FROM gap WHERE end_time < (SELECT min(first_time) FROM chunk)")
-        if gone:
-            self._packer.forget()
+            now = self.retention_time()
+        return self._retention.begin(now)
+
+    def _give_back(self) -> None:
         [free] = self.all("PRAGMA freelist_count")
         if free["freelist_count"] > _FREE:
             self.all(f"PRAGMA incremental_vacuum({_FREE})")
-        return len(gone)
 
     def _shrinkable(self) -> None:
         """Let the file give back free pages; a file that can't yet is written anew, once."""
@@ -433,7 +435,11 @@ class HistoryStore(Store, HistoryQueries):
         self._opened_at: int | None = None
         boot = boot_id()
         known = self._newest[self._newest <= now]
-        since = max(int(known.max(initial=_NEVER)), state["alive_at"] or 0)
+        alive = state["alive_at"] or 0
+        if alive > now:
+            # A sign of life from the future is of a clock that was ahead: the samples before it know better.
+            alive = max((self._newest_before(one, now) for one in self._series.values()), default=now)
+        since = max(int(known.max(initial=_NEVER)), alive)
         with self.transaction():
             [going_on] = self.all("SELECT count(*) AS n FROM gap WHERE end_time IS NULL")
             if going_on["n"]:
@@ -447,6 +453,10 @@ class HistoryStore(Store, HistoryQueries):
                 self._opened_at = now
             self.run("UPDATE state SET boot = ?, stopped = 0", boot)
         self._alive_at = _NEVER
+
+    def _newest_before(self, series: int, time: int) -> int:
+        found = self._before(series, time + 1)
+        return _NEVER if found is None else int(found.times[-1])
 
     def _alive(self, times: NDArray[np.int64]) -> None:
         """Leave a sign of life in the transaction of an append, and end the gap in which there was none."""

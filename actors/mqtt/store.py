@@ -9,7 +9,7 @@ import ray
 from actors.core import secrets
 from actors.core.errors import NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, of_site, unique
 from actors.mqtt.logic import DEFAULTS, check_template
 from actors.mqtt.models import Broker, NewBroker, NewPattern, OpenBroker, Pattern, Secrets, Tls
 from actors.mqtt.schema import MIGRATIONS
@@ -102,19 +102,15 @@ class MqttStore(Store):
 
     @ray.method
     def find(
-        self, enabled: bool | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        enabled: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        site: str | None = None,
     ) -> tuple[list[Broker], str | None]:
-        """Give brokers. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM mqtt_broker WHERE id > ?1 AND (?2 IS NULL OR enabled = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                None if enabled is None else int(enabled),
-                n,
-            ),
+        """Give brokers; with `site` those that get its events. Raises BadInputError."""
+        rows, after = self.page_of(
+            "SELECT * FROM mqtt_broker", {"enabled = ?": enabled, of_site("sites"): site}, limit, cursor
         )
         return [_broker(row) for row in rows], after
 

@@ -26,6 +26,9 @@ from actors.node.tagging import suggest_equip_tags, suggest_point_tags
 
 POINTS = frozenset({NodeType.POINT, NodeType.VIRTUAL_POINT})
 
+MAX_LEVELS = 32
+"""Levels that a site's nodes may stand below one another."""
+
 SUBTREE = """
     WITH RECURSIVE below (id, depth) AS (
         SELECT id, 0 FROM node WHERE id = ?
@@ -312,10 +315,22 @@ class NodeStore(Store):
                 "parent_id", parent_id, f"a {allowed_parents(node_type)}; this is a {parent.node_type.value}"
             )
         above: Node | None = parent
+        height = self._height(node_id)
         while above is not None:
+            height += 1
             if above.id == node_id:
                 raise BadInputError("parent_id", parent_id, "a node that doesn't stand below this one")
+            if height >= MAX_LEVELS:
+                raise BadInputError("parent_id", parent_id, f"a place within {MAX_LEVELS} levels")
             above = known.get(above.parent_id) if above.parent_id else None
+
+    def _height(self, node_id: str) -> int:
+        """Give how many levels stand below a node."""
+        levels, here = 0, self._children.get(node_id, set())
+        while here:
+            levels += 1
+            here = {below for each in here for below in self._children.get(each, set())}
+        return levels
 
     def _check_plain(self, node: Node) -> None:
         """Refuse free data that could be kept and not given back: every list with the node would fail."""

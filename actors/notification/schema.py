@@ -78,4 +78,8 @@ MIGRATIONS = (
     CREATE INDEX notification_log_by_alarm ON notification_log (site, alarm_id, id);
     CREATE INDEX notification_log_by_recipient ON notification_log (recipient_id, id);
     """,
+    """
+    CREATE INDEX notification_log_by_state ON notification_log (state, id);
+    CREATE INDEX notification_log_over ON notification_log (finished_at) WHERE finished_at IS NOT NULL;
+    """,
 )

@@ -9,8 +9,8 @@ import ray
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
-from actors.notification.logic import next_attempt
+from actors.core.store import Store, of_site, unique
+from actors.notification.logic import LONGEST_RETRY, next_attempt
 from actors.notification.models import (
     Hours,
     NewNotice,
@@ -101,16 +101,7 @@ class NotificationStore(Store):
         self, kind: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Recipient], str | None]:
         """Give recipients, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM recipient WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM recipient", {"kind = ?": kind}, limit, cursor)
         return [_recipient(row) for row in rows], after
 
     # Rules
@@ -187,13 +178,14 @@ class NotificationStore(Store):
         return self._rule(rule_id)
 
     @ray.method
-    def rules(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Rule], str | None]:
-        """Give routing rules in the order in which they were made. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all("SELECT * FROM routing_rule WHERE id > ? ORDER BY id LIMIT ?", last, n),
-        )
+    def rules(
+        self, limit: int = 100, cursor: str | None = None, site: str | None = None
+    ) -> tuple[list[Rule], str | None]:
+        """Give routing rules in the order in which they were made; with `site` those for its alarms.
+
+        Raises BadInputError.
+        """
+        rows, after = self.page_of("SELECT * FROM routing_rule", {of_site("sites"): site}, limit, cursor)
         return [self._with_tiers(row) for row in rows], after
 
     @ray.method
@@ -241,26 +233,30 @@ class NotificationStore(Store):
 
     @ray.method
     def expire_shelvings(self) -> list[Shelving]:
-        """End the shelvings whose time is over, and give them."""
+        """End the shelvings whose time is over, and give them.
+
+        One that a clock made that has been set back since then begins anew: it lasts as long as it was to,
+        at most twice, and not until the old clock's time comes again.
+        """
         with self.transaction():
-            rows = self.all("DELETE FROM alarm_shelving WHERE until <= ? RETURNING *", self.clock())
+            now = self.clock()
+            self.run(
+                "UPDATE alarm_shelving SET until = ?1 + (until - shelved_at), shelved_at = ?1"
+                " WHERE shelved_at > ?1",
+                now,
+            )
+            rows = self.all("DELETE FROM alarm_shelving WHERE until <= ? RETURNING *", now)
             if rows:
                 self.config_moved()
         return [Shelving.model_validate(row) for row in rows]
 
     @ray.method
-    def shelvings(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Shelving], str | None]:
-        """Give the shelvings that stand. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM alarm_shelving WHERE until > ? AND id > ? ORDER BY id LIMIT ?",
-                self.clock(),
-                last,
-                n,
-            ),
-        )
+    def shelvings(
+        self, limit: int = 100, cursor: str | None = None, site: str | None = None
+    ) -> tuple[list[Shelving], str | None]:
+        """Give the shelvings that stand; with `site` those for its alarms. Raises BadInputError."""
+        standing = {"until > ?": self.clock(), "(site IS NULL OR site = ?)": site}
+        rows, after = self.page_of("SELECT * FROM alarm_shelving", standing, limit, cursor)
         return [Shelving.model_validate(row) for row in rows], after
 
     def _standing(self) -> list[Shelving]:
@@ -301,16 +297,20 @@ class NotificationStore(Store):
                 found.append(Notice.model_validate(row))
             self._unpruned += len(notices)
             if self._unpruned >= PRUNE_EVERY:
-                self._prune(now)
+                self._prune()
         return found
 
     @ray.method
     def due(self, limit: int = 100) -> list[Notice]:
         """Give notifications that are to be sent now, oldest first."""
         rows = self.all(
-            "SELECT * FROM notification_log WHERE state = 'queued' AND next_attempt <= ?"
-            " ORDER BY next_attempt, id LIMIT ?",
+            # A next attempt further away than any may be was put there by a clock that was ahead, and so was
+            # that of a notification from the future.
+            "SELECT * FROM notification_log WHERE state = 'queued' AND (next_attempt <= ?1"
+            " OR (attempts > 0 AND next_attempt > ?1 + ?2) OR created_at > ?1 + ?2)"
+            " ORDER BY next_attempt, id LIMIT ?3",
             self.clock(),
+            LONGEST_RETRY,
             limit,
         )
         return [Notice.model_validate(row) for row in rows]
@@ -330,8 +330,8 @@ class NotificationStore(Store):
             again = None if error is None else next_attempt(attempts, now)
             state = NoticeState.SENT if error is None else NoticeState.FAILED
             row = self.one(
-                "UPDATE notification_log SET state = ?, attempts = ?, next_attempt = ?, finished_at = ?,"
-                " error = ? WHERE id = ? RETURNING *",
+                "UPDATE notification_log SET state = ?, attempts = ?, next_attempt = ?,"
+                " finished_at = max(?, created_at), error = ? WHERE id = ? RETURNING *",
                 (NoticeState.QUEUED if again is not None else state).value,
                 attempts,
                 again,
@@ -346,8 +346,8 @@ class NotificationStore(Store):
         """Drop what is queued for an alarm that was acknowledged or cleared; give how many."""
         with self.transaction():
             return self.run(
-                "UPDATE notification_log SET state = 'cancelled', next_attempt = NULL, finished_at = ?"
-                " WHERE site = ? AND alarm_id = ? AND state = 'queued'",
+                "UPDATE notification_log SET state = 'cancelled', next_attempt = NULL,"
+                " finished_at = max(?, created_at) WHERE site = ? AND alarm_id = ? AND state = 'queued'",
                 self.clock(),
                 site,
                 alarm_id,
@@ -364,31 +364,34 @@ class NotificationStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Notice], str | None]:
         """Give notifications, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM notification_log",
+            {
+                "site = ?": site,
+                "alarm_id = ?": alarm_id,
+                "recipient_id = ?": recipient_id,
+                "state = ?": state,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM notification_log WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR site = ?2)"
-                " AND (?3 IS NULL OR alarm_id = ?3) AND (?4 IS NULL OR recipient_id = ?4)"
-                " AND (?5 IS NULL OR state = ?5) ORDER BY id DESC LIMIT ?6",
-                last,
-                site,
-                alarm_id,
-                recipient_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [Notice.model_validate(row) for row in rows], after
 
     # Within
 
-    def _prune(self, now: int) -> None:
+    def _prune(self) -> None:
+        """Delete what is too old; what a clock made that was set back is as old as its neighbours."""
         self._unpruned = 0
         self.run(
-            "DELETE FROM notification_log WHERE state <> 'queued' AND (finished_at < ?"
-            " OR id <= (SELECT id FROM notification_log ORDER BY id DESC LIMIT 1 OFFSET ?))",
-            now - KEEP,
+            "DELETE FROM notification_log WHERE state <> 'queued' AND finished_at < ?1 AND id <"
+            " (SELECT min(id) FROM notification_log WHERE created_at >= ?1 AND created_at <= ?2)",
+            self.retention_time() - KEEP,
+            self.clock(),
+        )
+        self.run(
+            "DELETE FROM notification_log WHERE state <> 'queued'"
+            " AND id <= (SELECT max(id) FROM notification_log) - ?",
             KEEP_NOTICES,
         )
 

@@ -8,13 +8,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from actors.bus.client import follow
+from actors.bus.events import DeviceDiscovered, DeviceRecovered
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import ConflictError, OpenCrateError
+from actors.core.errors import (
+    ConflictError,
+    NotFoundError,
+    OpenCrateError,
+    UnreachableError,
+    WriteFailedError,
+    WriteUnsureError,
+)
 from actors.core.health import Health, HealthState
 from actors.core.remote import answered
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeType
-from actors.override.logic import array_of
+from actors.override.logic import array_of, config_of, default_of, protocol_of, same
 from actors.override.models import Override, PriorityArray, WriteRequest, WriteResult
 from actors.point.models import PointConfig, empty_frame
 
@@ -29,8 +37,16 @@ REFRESH: Final = 15.0
 CALL_TIMEOUT: Final = 10.0
 DEVICE_TIMEOUT: Final = 30.0
 """Seconds that a command may take on its way to a device and back."""
+FORGET: Final = 86_400_000
+"""Milliseconds for which an override that is over waits for its node to come back into the model."""
 OWN_ARRAY: Final = frozenset({"bacnet"})
 """Protocols whose devices hold the priority array themselves."""
+
+HEARD: Final = frozenset({"device_discovered", "device_recovered"})
+"""Events that say that a device is there which may have been switched off before."""
+
+Slot = tuple[str, int]
+"""A point's id and a priority."""
 
 
 def _nobody(event: Any) -> None:
@@ -42,12 +58,14 @@ class CommandEngine:
 
     A command is noted in the override store before it goes to the device, and the note is taken back when the
     device refuses: if this actor dies in between, the slot is at worst given back once too often, but never
-    left commanded without anybody knowing. Commands to one point wait for each other. An override whose time
-    is over is given back also after a restart, and again until the device has taken it; a slot that somebody
-    else has changed at the device meanwhile is left alone.
+    left commanded without anybody knowing. When no answer comes, the device may have taken the command: the
+    write fails, and the slot is brought back to what it was as soon as the device answers. Commands to one
+    point wait for each other, those to different points don't. An override whose time is over is given back
+    also after a restart, and again until the device has taken it; a slot that somebody else has changed at
+    the device meanwhile is left alone.
 
     BACnet devices hold their priority array themselves. For all other points the notes are the array, and the
-    device is sent what is in force; it is sent again when the device was down.
+    device is sent what is in force; it is sent again when the device, its bridge or this actor was down.
     """
 
     def __init__(
@@ -66,11 +84,15 @@ class CommandEngine:
         self._nodes, self._points, self._overrides, self._bridges = nodes, points, overrides, dict(bridges)
         self._publish, self._bus, self._clock = publish, bus, clock
         self._locks: dict[str, asyncio.Lock] = {}
-        self._retry_at: dict[tuple[str, int], float] = {}
+        self._retry_at: dict[Slot, float] = {}
+        self._under_way: set[Slot] = set()
+        self._doubts: dict[Slot, PointValue | None] = {}
+        """Slots of which it isn't known whether the device took this value instead of what is noted."""
         self._virtual: dict[str, PointConfig] = {}
         self._trouble: str | None = None
-        self._failing: dict[str, str] = {}
+        self._failing: dict[Slot, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._rounds: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin; returns at once. A second call changes nothing."""
@@ -83,13 +105,15 @@ class CommandEngine:
     async def stop(self) -> None:
         """End the loops. What is commanded stays commanded."""
         tasks, self._tasks = self._tasks, []
+        tasks += self._rounds
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def health(self) -> Health:
         """Say what can't be given back to its device now."""
-        reasons = [f"{point_id} can't be relinquished: {why}" for point_id, why in self._failing.items()][:10]
+        failing = list(self._failing.items())[:10]
+        reasons = [f"{point_id} can't be relinquished: {why}" for (point_id, _), why in failing]
         if self._trouble:
             reasons.append(self._trouble)
         state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
@@ -101,7 +125,9 @@ class CommandEngine:
         """Command a point at a priority, read it back, note it.
 
         Raises NotFoundError, BadInputError (a value that the point can't have), ConflictError (a point that
-        can't be written), WriteFailedError with the device's reason; then nothing is noted.
+        can't be written), WriteFailedError with the device's reason; then nothing is noted. Raises
+        WriteUnsureError or UnreachableError when the device may have taken it; then it is given back as soon
+        as the device answers.
         """
         node = await self._point(point_id)
         async with self._lock(point_id):
@@ -114,10 +140,13 @@ class CommandEngine:
             )
             try:
                 value = await self._send(node, request.priority, request.value)
-            except BaseException:
-                await self._take_back(noted, before.get(request.priority))
+            except BaseException as error:
+                if self._is_refusal(error, node):
+                    await self._take_back(noted, before.get(request.priority))
+                else:
+                    await self._doubt(noted, before.get(request.priority))
                 raise
-            self._retry_at.pop((point_id, request.priority), None)
+            self._is_settled((point_id, request.priority))
             await self._flag(point_id, True)
         return WriteResult(
             id=point_id,
@@ -144,48 +173,105 @@ class CommandEngine:
     async def priority_array(self, point_id: str) -> PriorityArray:
         """Give a point's 16 slots. Raises NotFoundError, ConflictError, BridgeError."""
         node = await self._point(point_id)
-        protocol = _protocol(node)
+        protocol = protocol_of(node)
         if protocol in OWN_ARRAY:
             array: PriorityArray = await self._bridge(protocol, "priority_array", point_id)
             return array
-        array = array_of(point_id, await self._call("overrides", "of", point_id), _default(node))
+        array = array_of(point_id, await self._call("overrides", "of", point_id), default_of(node))
         return array.model_copy(update={"present_value": await self._present(point_id)})
 
     async def _give_back(self, node: Node, priority: int) -> PointValue | None:
-        if _protocol(node) in OWN_ARRAY:
+        try:
             value = await self._send(node, priority, None)
-            await self._call("overrides", "remove", node.id, priority)
-        else:
-            before = {each.priority: each for each in await self._call("overrides", "of", node.id)}
-            await self._call("overrides", "remove", node.id, priority)
-            try:
-                value = await self._send(node, priority, None)
-            except BaseException:
-                if priority in before:
-                    await self._call("overrides", "restore", before[priority])
+        except (WriteFailedError, UnreachableError) as error:
+            if self._is_refusal(error, node) and await self._has_no_array(node):
+                value = await self._write_rest(node, priority)
+            else:
+                if not self._is_refusal(error, node) and protocol_of(node) not in OWN_ARRAY:
+                    # It has what was meant or what is noted; it is sent what is noted again.
+                    self._doubts[node.id, priority] = None
                 raise
-        self._failing.pop(node.id, None)
-        self._retry_at.pop((node.id, priority), None)
+        await self._call("overrides", "remove", node.id, priority)
+        self._is_settled((node.id, priority))
         if not await self._call("overrides", "of", node.id):
             await self._flag(node.id, False)
         return value
 
+    async def _has_no_array(self, node: Node) -> bool:
+        """Tell whether this is a BACnet object that isn't commandable, as setpoints of many devices are."""
+        if protocol_of(node) not in OWN_ARRAY:
+            return False
+        try:
+            await self._bridge(protocol_of(node), "priority_array", node.id)
+        except ConflictError:
+            return True
+        return False
+
+    async def _write_rest(self, node: Node, priority: int) -> PointValue | None:
+        """Give a slot of an object without priority array back: write what is in force without it."""
+        value = (await self._array(node, without=priority)).present_value
+        if value is None:
+            log.warning("%s has no priority array and no default: it keeps its value", node.id)
+            return await self._present(node.id)
+        back: PointValue | None = await self._bridge(protocol_of(node), "write", node.id, value, priority)
+        return back
+
+    async def _array(self, node: Node, without: int | None = None) -> PriorityArray:
+        noted: list[Override] = await self._call("overrides", "of", node.id)
+        return array_of(node.id, [each for each in noted if each.priority != without], default_of(node))
+
     async def _send(self, node: Node, priority: int, value: PointValue | None) -> PointValue | None:
-        """Send a slot's value to the device, or what is in force now; give what was read back."""
-        protocol = _protocol(node)
+        """Send a slot's value to the device, or what is in force then; give what was read back."""
+        protocol = protocol_of(node)
         if protocol in OWN_ARRAY:
             sent: PointValue | None = await self._bridge(protocol, "write", node.id, value, priority)
             return sent
-        array = array_of(node.id, await self._call("overrides", "of", node.id), _default(node))
-        effective = array.present_value
-        if protocol == "virtual":
+        return await self._send_effective(node, without=priority if value is None else None)
+
+    async def _send_effective(self, node: Node, without: int | None = None) -> PointValue | None:
+        """Send what is in force, by the notes but for one priority, to a device without priority array."""
+        effective = (await self._array(node, without)).present_value
+        if protocol_of(node) == "virtual":
             await self._set_virtual([(node, effective)])
             return effective
         if effective is None:
             # Nothing is in force and no default is known: the device keeps what it has.
             return await self._present(node.id)
-        back: PointValue | None = await self._bridge(protocol, "write", node.id, effective)
+        back: PointValue | None = await self._bridge(protocol_of(node), "write", node.id, effective)
         return back
+
+    def _is_refusal(self, error: BaseException, node: Node) -> bool:
+        """Tell whether a failed command has certainly not changed the device."""
+        if isinstance(error, UnreachableError):
+            # Of the bridge: it may have been on its way; of anything else: the command never left.
+            return error.what != f"{protocol_of(node)}@{self.site}"
+        return isinstance(error, OpenCrateError) and not isinstance(error, WriteUnsureError)
+
+    async def _doubt(self, noted: Override, before: Override | None) -> None:
+        """Have a slot that the device may have taken brought back to what it was."""
+        try:
+            if before is None:
+                # Over at once. Being noted, it is given back also after a restart.
+                await self._call(
+                    "overrides",
+                    "put",
+                    noted.node_id,
+                    noted.priority,
+                    noted.value,
+                    noted.by,
+                    self._clock(),
+                    noted.note,
+                )
+            else:
+                await self._call("overrides", "restore", before)
+                self._doubts[noted.node_id, noted.priority] = noted.value
+        except OpenCrateError:
+            log.exception("%s may be commanded at %d; it stays noted", noted.node_id, noted.priority)
+
+    def _is_settled(self, slot: Slot) -> None:
+        self._doubts.pop(slot, None)
+        self._retry_at.pop(slot, None)
+        self._failing.pop(slot, None)
 
     async def _take_back(self, noted: Override, before: Override | None) -> None:
         try:
@@ -202,8 +288,8 @@ class CommandEngine:
             raise ConflictError("node", point_id, f"a {node.node_type.value} can't be commanded")
         if not node.capabilities.writable:
             raise ConflictError("point", point_id, "it is read only")
-        if _protocol(node) != "virtual" and _protocol(node) not in self._bridges:
-            raise ConflictError("point", point_id, f"this site has no {_protocol(node)} network")
+        if protocol_of(node) != "virtual" and protocol_of(node) not in self._bridges:
+            raise ConflictError("point", point_id, f"this site has no {protocol_of(node)} network")
         return node
 
     async def _present(self, point_id: str) -> PointValue | None:
@@ -220,50 +306,104 @@ class CommandEngine:
     # Rounds
 
     async def expire(self) -> None:
-        """Give back every slot whose time is over. One that fails is tried again later."""
+        """Give back every slot whose time is over, and settle those in doubt.
+
+        One that fails is tried again later; one whose device is slow holds up no other.
+        """
         now = time.monotonic()
-        for override in await self._call("overrides", "due"):
-            key = (override.node_id, override.priority)
-            if self._retry_at.get(key, 0.0) > now:
-                continue
-            self._retry_at[key] = now + RETRY
-            try:
-                await self._end(override)
-            except OpenCrateError as error:
-                log.error("%s at priority %d is over but not relinquished: %s", *key, error)
-                self._failing[override.node_id] = str(error)
+        due = {(each.node_id, each.priority): each for each in await self._call("overrides", "due")}
+        slots = [
+            slot
+            for slot in due | self._doubts
+            if slot not in self._under_way and self._retry_at.get(slot, 0.0) <= now
+        ]
+        await asyncio.gather(*(self._finish(slot, due.get(slot)) for slot in slots))
+
+    async def _finish(self, slot: Slot, over: Override | None) -> None:
+        self._under_way.add(slot)
+        self._retry_at[slot] = time.monotonic() + RETRY
+        try:
+            await (self._settle(slot) if over is None else self._end(over))
+        except OpenCrateError as error:
+            if self._failing.get(slot) != str(error):
+                log.error("%s at priority %d is over but not relinquished: %s", *slot, error)
+            self._failing[slot] = str(error)
+        else:
+            self._is_settled(slot)
+        finally:
+            self._under_way.discard(slot)
 
     async def _end(self, override: Override) -> None:
-        node: Node = await self._call("nodes", "get", override.node_id)
+        try:
+            node: Node = await self._call("nodes", "get", override.node_id)
+        except NotFoundError:
+            if override.expires_at is None or self._clock() - override.expires_at < FORGET:
+                raise
+            await self._call("overrides", "remove", override.node_id, override.priority)
+            log.error("%s is gone: what it was commanded is forgotten", override.node_id)
+            return
         async with self._lock(node.id):
             now = {each.priority: each for each in await self._call("overrides", "of", node.id)}
             if now.get(override.priority) != override:
                 return  # commanded anew meanwhile
-            protocol = _protocol(node)
-            if protocol in OWN_ARRAY:
-                array: PriorityArray = await self._bridge(protocol, "priority_array", node.id)
-                if not _same(array.slots[override.priority - 1], override.value):
-                    log.info("%s at priority %d was changed elsewhere", node.id, override.priority)
-                    await self._call("overrides", "remove", node.id, override.priority)
-                    self._failing.pop(node.id, None)
-                    return
+            if await self._was_changed(node, override):
+                log.info("%s at priority %d was changed elsewhere", node.id, override.priority)
+                await self._call("overrides", "remove", node.id, override.priority)
+                return
             await self._give_back(node, override.priority)
             log.info("%s at priority %d is over, relinquished", node.id, override.priority)
 
-    async def reassert(self, device_key: str) -> None:
-        """Send what is in force to a device that was down and holds no priority array itself."""
+    async def _was_changed(self, node: Node, override: Override) -> bool:
+        """Tell whether the device's own array holds something that was not commanded from here."""
+        if protocol_of(node) not in OWN_ARRAY:
+            return False
+        try:
+            array: PriorityArray = await self._bridge(protocol_of(node), "priority_array", node.id)
+        except ConflictError:
+            return False  # an object without one
+        ours = (override.value, self._doubts.get((node.id, override.priority)))
+        slot = array.slots[override.priority - 1]
+        return not any(each is not None and same(slot, each) for each in ours)
+
+    async def _settle(self, slot: Slot) -> None:
+        """Bring a slot of which it isn't known what the device took to what is noted for it."""
+        point_id, priority = slot
+        node: Node = await self._call("nodes", "get", point_id)
+        async with self._lock(point_id):
+            if slot not in self._doubts:
+                return  # commanded anew meanwhile
+            if protocol_of(node) not in OWN_ARRAY:
+                await self._send_effective(node)
+                return
+            noted = {each.priority: each.value for each in await self._call("overrides", "of", point_id)}
+            doubted, wanted = self._doubts[slot], noted.get(priority)
+            array: PriorityArray = await self._bridge(protocol_of(node), "priority_array", point_id)
+            held = array.slots[priority - 1]
+            if (
+                doubted is not None
+                and same(held, doubted)
+                and not (wanted is not None and same(held, wanted))
+            ):
+                await self._send(node, priority, wanted)
+
+    async def reassert(self, device_key: str | None = None) -> None:
+        """Send what is in force to a device that was down and holds no priority array itself, or to all."""
         ids = {each.node_id for each in await self._call("overrides", "everything")}
-        for point_id in sorted(ids):
+        await asyncio.gather(*(self._reassert(point_id, device_key) for point_id in sorted(ids)))
+
+    async def _reassert(self, point_id: str, device_key: str | None) -> None:
+        try:
             node: Node = await self._call("nodes", "get", point_id)
             binding = node.protocol_binding.config if node.protocol_binding else {}
-            if _protocol(node) in OWN_ARRAY or binding.get("device_id") != device_key:
-                continue
-            try:
-                async with self._lock(point_id):
-                    await self._send(node, 16, None)
-                log.info("%s was sent again what is in force", point_id)
-            except OpenCrateError as error:
-                log.error("%s was not sent again what is in force: %s", point_id, error)
+            if protocol_of(node) in OWN_ARRAY | {"virtual"}:
+                return
+            if device_key is not None and binding.get("device_id") != device_key:
+                return
+            async with self._lock(point_id):
+                await self._send_effective(node)
+            log.info("%s was sent again what is in force", point_id)
+        except OpenCrateError as error:
+            log.error("%s was not sent again what is in force: %s", point_id, error)
 
     async def refresh(self) -> None:
         """Bring virtual points and flags in line with nodes and overrides."""
@@ -285,7 +425,7 @@ class CommandEngine:
             await self._call("points", "forget", sorted(gone))
             self._virtual = {key: value for key, value in self._virtual.items() if key not in gone}
         await self._set_virtual(
-            [(node, array_of(node.id, of.get(node.id, []), _default(node)).present_value) for node in nodes]
+            [(node, array_of(node.id, of.get(node.id, []), default_of(node)).present_value) for node in nodes]
         )
         snapshot = await self._call("points", "snapshot", sorted(of))
         missing = [row[0] for row in snapshot if not row[2] & PointStatus.OVERRIDDEN]
@@ -296,7 +436,7 @@ class CommandEngine:
         if not values:
             return
         frame = empty_frame()
-        configs = {node.id: _config(node) for node, _ in values}
+        configs = {node.id: config_of(node, 2 * REFRESH) for node, _ in values}
         fresh = [config for key, config in configs.items() if self._virtual.get(key) != config]
         if fresh:
             await self._call("points", "configure", fresh)
@@ -312,7 +452,10 @@ class CommandEngine:
 
     async def _expire(self) -> None:
         while True:
-            await self._try(self.expire())
+            # Not awaited: a device that doesn't answer must not make the overrides of others late.
+            task = asyncio.create_task(self._try(self.expire()))
+            self._rounds.add(task)
+            task.add_done_callback(self._rounds.discard)
             await asyncio.sleep(TICK)
 
     async def _refresh(self) -> None:
@@ -321,13 +464,15 @@ class CommandEngine:
             await asyncio.sleep(REFRESH)
 
     async def _follow(self) -> None:
-        types = ["device_recovered", "entity_created", "entity_updated", "entity_deleted"]
+        types = [*HEARD, "entity_created", "entity_updated", "entity_deleted"]
         async for delivery in follow(self._bus, "commands", types, site=self.site):
-            kinds = {event.type for event in delivery.low_rate()}
-            if delivery.resync or kinds - {"device_recovered"}:
+            events = delivery.low_rate()
+            if delivery.resync or {event.type for event in events} - HEARD:
                 await self._try(self.refresh())
-            for event in delivery.low_rate():
-                if event.type == "device_recovered":
+            if delivery.resync:
+                await self._try(self.reassert())
+            for event in events:
+                if isinstance(event, DeviceDiscovered | DeviceRecovered):
                     await self._try(self.reassert(event.device_key))
 
     async def _try(self, step: Awaitable[None]) -> None:
@@ -354,34 +499,3 @@ class CommandEngine:
     async def _bridge(self, protocol: str, method: str, *args: Any) -> Any:
         method_of = getattr(self._bridges[protocol], method)
         return await answered(f"{protocol}@{self.site}", method_of.remote(*args), DEVICE_TIMEOUT)
-
-
-def _protocol(node: Node) -> str:
-    if node.protocol_binding is None:
-        return "virtual"
-    return node.protocol_binding.protocol
-
-
-def _default(node: Node) -> PointValue | None:
-    value = node.properties.get("relinquish_default")
-    return value if isinstance(value, bool | int | float | str) else None
-
-
-def _config(node: Node) -> PointConfig:
-    units, increment = node.properties.get("units"), node.properties.get("cov_increment")
-    return PointConfig(
-        id=node.id,
-        units=units if isinstance(units, str) else None,
-        cov_increment=float(increment) if isinstance(increment, int | float) and increment >= 0 else 0.0,
-        interval=2 * REFRESH,
-        record=node.capabilities.historizable,
-    )
-
-
-def _same(left: PointValue | None, right: PointValue) -> bool:
-    """Tell whether a slot still holds what was written; devices keep analog values as 32-bit floats."""
-    if left is None:
-        return False
-    if isinstance(left, str) or isinstance(right, str):
-        return left == right
-    return abs(float(left) - float(right)) <= 1e-5 * max(1.0, abs(float(right)))

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from actors.core.values import PointValue
+from actors.node.models import Node
 from actors.override.models import Override, PriorityArray
+from actors.point.models import PointConfig
 
 LEVELS = 16
 
@@ -28,3 +30,37 @@ def array_of(
 def active_priority(slots: list[PointValue | None]) -> int | None:
     """Give the number of the slot in force, or None."""
     return next((number for number, value in enumerate(slots, 1) if value is not None), None)
+
+
+def protocol_of(node: Node) -> str:
+    """Give the protocol that a point is commanded by; `virtual` without one."""
+    if node.protocol_binding is None:
+        return "virtual"
+    return node.protocol_binding.protocol
+
+
+def default_of(node: Node) -> PointValue | None:
+    """Give what is in force when nothing is commanded, where that is known."""
+    value = node.properties.get("relinquish_default")
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def config_of(node: Node, interval: float) -> PointConfig:
+    """Give what the point store must know of a virtual point; `interval` in seconds."""
+    units, increment = node.properties.get("units"), node.properties.get("cov_increment")
+    return PointConfig(
+        id=node.id,
+        units=units if isinstance(units, str) else None,
+        cov_increment=float(increment) if isinstance(increment, int | float) and increment >= 0 else 0.0,
+        interval=interval,
+        record=node.capabilities.historizable,
+    )
+
+
+def same(left: PointValue | None, right: PointValue) -> bool:
+    """Tell whether a slot still holds what was written; devices keep analog values as 32-bit floats."""
+    if left is None:
+        return False
+    if isinstance(left, str) or isinstance(right, str):
+        return left == right
+    return abs(float(left) - float(right)) <= 1e-5 * max(1.0, abs(float(right)))

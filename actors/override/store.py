@@ -8,7 +8,7 @@ import ray
 
 from actors.core.errors import NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store
 from actors.core.values import PointValue
 from actors.override.models import Override
 from actors.override.schema import MIGRATIONS
@@ -95,16 +95,7 @@ class OverrideStore(Store):
         self, node_id: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Override], str | None]:
         """Give overrides, all or those of a point. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM override WHERE id > ?1 AND (?2 IS NULL OR node_id = ?2) ORDER BY id LIMIT ?3",
-                last,
-                node_id,
-                n,
-            ),
-        )
+        rows, after = self.page_of("SELECT * FROM override", {"node_id = ?": node_id}, limit, cursor)
         return [_override(row) for row in rows], after
 
     @ray.method
@@ -114,8 +105,19 @@ class OverrideStore(Store):
 
     @ray.method
     def due(self) -> list[Override]:
-        """Give those whose time is over."""
-        rows = self.all("SELECT * FROM override WHERE expires_at <= ? ORDER BY expires_at", self.clock())
+        """Give those whose time is over.
+
+        The time of one that was commanded under a clock that has been set back since then begins anew: it
+        ends after its duration, at most after twice that, and not when the old clock's time comes again.
+        """
+        now = self.clock()
+        if self.one("SELECT 1 FROM override WHERE expires_at IS NOT NULL AND at > ? LIMIT 1", now):
+            self.run(
+                "UPDATE override SET expires_at = max(?1, ?1 + (expires_at - at)), at = ?1"
+                " WHERE expires_at IS NOT NULL AND at > ?1",
+                now,
+            )
+        rows = self.all("SELECT * FROM override WHERE expires_at <= ? ORDER BY expires_at", now)
         return [_override(row) for row in rows]
 
 

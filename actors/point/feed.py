@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from ray.exceptions import RayTaskError
 
+from actors.core.errors import StorageError
 from actors.history.gaps import EVERY, GapKind, GapReason, are_notes, decode_notes, no_gaps
 from actors.point.models import PointFrame, decode_frame
 
@@ -25,6 +27,9 @@ MAX_ROWS = 5_000
 LATE = 10_000
 """Milliseconds of samples that came late from which on the gap ledger hears of it."""
 
+REFUSALS = 20
+"""Times that a frame is offered to a history that lives and won't have it, before it is noted as lost."""
+
 _LENGTH = 4
 
 
@@ -34,8 +39,9 @@ class HistoryFeed:
     `send` appends one encoded frame and returns once history has committed it; whatever it raises, the frame
     is sent again later (appending twice changes nothing). Frames in memory are lost when this process is
     killed: at most what had not been sent in the moment, or `IN_MEMORY` frames while history was away too.
-    What is in the queue file is sent after the next start. What came late and what was lost is told to
-    history's gap ledger, by notes that are sent as frames are.
+    What is in the queue file is sent after the next start. A frame that history goes on refusing, for another
+    reason than its disk, must not hold up all that come after it: it is given up. What came late and what was
+    lost is told to history's gap ledger, by notes that are sent as frames are.
     """
 
     def __init__(self, send: Callable[[bytes], object], queue_file: Path, *, retry: float = 0.5) -> None:
@@ -51,6 +57,9 @@ class HistoryFeed:
         """Intervals whose samples are lost, by point and reason, until history knows."""
         self._late: tuple[int, int] | None = None
         self._reason = GapReason.HISTORY_DOWN
+        self._refused = 0
+        self._drained = 0
+        """Bytes of the queue file that history has, since it was moved out of the way."""
         self.failing: str | None = None
         """Why history takes nothing at the moment."""
         self._thread: threading.Thread | None = None
@@ -133,7 +142,7 @@ class HistoryFeed:
                 batch = [] if self._spilled else self._take()
             try:
                 if batch:
-                    self._send(join(batch))
+                    self._hand_over(join(batch), alone=len(batch) == 1)
                     if self._late is not None:
                         self._came_late(batch)
                 elif self._spilled:
@@ -152,10 +161,25 @@ class HistoryFeed:
                         return
                     self._work.wait(self._retry)
 
+    def _hand_over(self, frame: bytes, *, alone: bool = True) -> None:
+        """Send a frame. Raises what sending raises, until one that is `alone` was refused too often."""
+        try:
+            self._send(frame)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            self._refused += 1
+            if self._refused < REFUSALS or not alone:
+                raise
+            log.error("history refuses a frame of %d bytes, which is lost: %s", len(frame), error)
+            with self._work:
+                self._note_lost(frame, GapReason.QUEUE_LOST)
+        self._refused = 0
+
     def _take(self) -> list[bytes]:
         batch: list[bytes] = []
         rows = 0
-        while self._waiting and rows < MAX_ROWS:
+        while self._waiting and rows < MAX_ROWS and not (batch and self._refused):
             if batch and (are_notes(self._waiting[0]) or are_notes(batch[0])):
                 break
             frame = self._waiting.popleft()
@@ -169,23 +193,20 @@ class HistoryFeed:
         with self._work:
             if not work.exists():
                 self._file.rename(work)
-        data = work.read_bytes()
-        at = 0
-        while at + _LENGTH <= len(data):
-            size = int.from_bytes(data[at : at + _LENGTH], "big")
-            frame = data[at + _LENGTH : at + _LENGTH + size]
-            at += _LENGTH + size
-            try:
-                if not are_notes(frame):
-                    decode_frame(frame)
-            except msgspec.DecodeError:
-                log.error("%s ends in half a frame; the rest is lost", work)
-                written = int(work.stat().st_mtime * 1000)
-                since = self._late[1] if self._late else written
-                self._lost[EVERY, GapReason.QUEUE_LOST] = (min(since, written), written)
-                break
-            self._send(frame)
-            self._came_late([frame])
+        with work.open("rb") as file:
+            file.seek(self._drained)
+            while head := file.read(_LENGTH):
+                frame = file.read(int.from_bytes(head, "big"))
+                if not _is_whole(head, frame):
+                    log.error("%s ends in half a frame; the rest is lost", work)
+                    written = int(work.stat().st_mtime * 1000)
+                    since = self._late[1] if self._late else written
+                    self._lost[EVERY, GapReason.QUEUE_LOST] = (min(since, written), written)
+                    break
+                self._hand_over(frame)
+                self._came_late([frame])
+                self._drained = file.tell()
+        self._drained = 0
         work.unlink()
 
     # The gap ledger
@@ -249,6 +270,24 @@ class HistoryFeed:
         except (OSError, ValueError):
             return
         self._lost[EVERY, GapReason.QUEUE_LOST] = (min(since, until), until)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether history answered, and not that its file can't take anything now."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(error, RayTaskError | ValueError) and not isinstance(cause, StorageError)
+
+
+def _is_whole(head: bytes, frame: bytes) -> bool:
+    """Tell whether a frame of the queue file can be read."""
+    if len(head) < _LENGTH or len(frame) < int.from_bytes(head, "big"):
+        return False
+    try:
+        if not are_notes(frame):
+            decode_frame(frame)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def join(frames: list[bytes]) -> bytes:

@@ -16,12 +16,23 @@ from actors.core.values import PointStatus, PointValue
 from actors.history.gaps import GapKind, GapNotes, GapReason, no_gaps
 from actors.point.feed import HistoryFeed
 from actors.point.logic import has_changed
-from actors.point.models import PointConfig, PointState, SetAnswer, Snapshot, decode_frame, empty_frame
+from actors.point.models import (
+    PointConfig,
+    PointFrame,
+    PointState,
+    SetAnswer,
+    Snapshot,
+    decode_frame,
+    empty_frame,
+)
 
 log = logging.getLogger(__name__)
 
 STALE_INTERVALS = 3
 """Missed readings after which a value counts as stale."""
+
+CLOCK_SLACK = 2_000
+"""Milliseconds by which a reading may be ahead of this process's clock."""
 
 KEPT_FLAGS = int(PointStatus.ALARM | PointStatus.STALE | PointStatus.OVERRIDDEN)
 """Flags that a source doesn't decide; `set_flag` and `check_stale` do (OVERRIDDEN: either)."""
@@ -61,7 +72,8 @@ class PointStore:
     Nothing is on disk: after a restart the store is empty and every frame is answered with the ids that it
     doesn't know, so that sources configure their points again and send all last values. History gets every
     accepted reading of a point with `record`, through `record` (lossless, see `HistoryFeed`), not through the
-    bus.
+    bus. A reading that is older than the one that is there only goes to history, unless the clock was set
+    back in between.
     """
 
     def __init__(
@@ -132,7 +144,8 @@ class PointStore:
         new: list[int] = []
         record, gaps = empty_frame(), no_gaps()
         now = self._monotonic()
-        accepted = 0
+        # What is there from later than this is from before the clock was set back.
+        latest = self._clock() + CLOCK_SLACK
         points = self._points
         for point_id, value, at, status in zip(
             frame.ids, frame.values, frame.times, frame.statuses, strict=True
@@ -141,13 +154,18 @@ class PointStore:
             if entry is None:
                 unknown.append(point_id)
                 continue
-            accepted += 1
             before = entry.status
             if isinstance(value, float) and not math.isfinite(value):
                 value, status = None, status | PointStatus.FAULT  # noqa: PLW2901 - JSON has no NaN
             down = status & PointStatus.DOWN
             overridden = status & PointStatus.OVERRIDDEN
-            entry.flags = (status & ~KEPT_FLAGS) | overridden
+            flags = (status & ~KEPT_FLAGS) | overridden
+            if not down and entry.time is not None and at < entry.time <= latest:
+                # History wants it all the same; whoever follows the bus has something newer.
+                if entry.config.record:
+                    record.add(point_id, value, at, flags | entry.kept)
+                continue
+            entry.flags = flags
             if not down:
                 # A point of a dead device keeps its last value and time: nothing was read.
                 self._note_missed(gaps, entry, before, at, now)
@@ -158,22 +176,25 @@ class PointStore:
                     ids.append(point_id)
                     values.append(value)
                     times.append(at)
-                if entry.time is None or at >= entry.time:
-                    entry.value, entry.time = value, at
+                entry.value, entry.time = value, at
                 if entry.config.record:
                     record.add(point_id, value, at, entry.status)
             if before != entry.status:
                 status_ids.append(point_id)
                 old.append(before)
                 new.append(entry.status)
-        for each in (record, gaps):
-            if len(each):
-                self._record(each.encode())
+        self._hand_on(record, gaps)
         if ids:
             self._changes.values(ids, values, times)
         if status_ids:
             self._changes.statuses(status_ids, old, new)
-        return SetAnswer(accepted=accepted, changed=len(ids), unknown=unknown)
+        return SetAnswer(accepted=len(frame) - len(unknown), changed=len(ids), unknown=unknown)
+
+    def _hand_on(self, *columns: PointFrame | GapNotes) -> None:
+        """Give history what it is to keep."""
+        for each in columns:
+            if len(each):
+                self._record(each.encode())
 
     @staticmethod
     def _note_missed(gaps: GapNotes, entry: _Entry, status: int, at: int, now: float) -> None:
@@ -183,6 +204,9 @@ class PointStore:
         limit = STALE_INTERVALS * entry.config.interval
         if status & PointStatus.DOWN:
             gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.DEVICE_DOWN)
+        elif status & PointStatus.FAULT and at - entry.time > limit * 1000:
+            # Rows with this flag and the old time have come all along.
+            gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.DEVICE_FAULT)
         elif now - entry.seen > limit and at - entry.time > limit * 1000:
             # By both clocks: one may have been set, and readings that were delivered late are none missed.
             gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.BRIDGE_DOWN)

@@ -47,6 +47,10 @@ _FORBIDDEN: Final = (
     ast.With,
     ast.AsyncWith,
     ast.Try,
+    ast.TryStar,
+    ast.Match,  # a pattern such as float(__class__=c) reads attributes
+    ast.AsyncFor,
+    ast.Assert,
     ast.Raise,
     ast.Await,
     ast.Yield,
@@ -55,7 +59,11 @@ _FORBIDDEN: Final = (
     ast.Delete,
 )
 _FORBIDDEN_NAMES: Final = frozenset(
-    {"eval", "exec", "open", "compile", "getattr", "setattr", "vars", "input"}
+    {
+        *("eval", "exec", "open", "compile", "input", "breakpoint", "help", "memoryview"),
+        *("getattr", "setattr", "delattr", "hasattr", "vars", "dir", "globals", "locals"),
+        *("type", "object", "super", "classmethod", "staticmethod", "property"),
+    }
 )
 
 

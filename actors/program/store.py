@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from actors.bus.events import Changed
 from actors.core.errors import BadInputError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, unique
 from actors.program.logic import check, refuse
 from actors.program.models import (
     Block,
@@ -142,18 +142,11 @@ class ProgramStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Program], str | None]:
         """Give programs, with a text in their name or description. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM program",
+            {"enabled = ?": enabled, "instr(lower(name || ' ' || description), lower(?))": text},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM program WHERE id > ?1 AND (?2 IS NULL OR enabled = ?2)"
-                " AND (?3 IS NULL OR instr(lower(name || ' ' || description), lower(?3)))"
-                " ORDER BY id LIMIT ?4",
-                last,
-                None if enabled is None else int(enabled),
-                text,
-                n,
-            ),
+            cursor,
         )
         return [_program(row) for row in rows], after
 
@@ -199,17 +192,12 @@ class ProgramStore(Store):
     ) -> tuple[list[Execution], str | None]:
         """Give a program's runs, newest first. Raises NotFoundError and BadInputError."""
         self._get(program_id)
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM program_execution",
+            {"program_id = ?": program_id, "state = ?": state},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM program_execution WHERE program_id = ?1 AND (?2 = 0 OR id < ?2)"
-                " AND (?3 IS NULL OR state = ?3) ORDER BY id DESC LIMIT ?4",
-                program_id,
-                last,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_execution(row) for row in rows], after
 

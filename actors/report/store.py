@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, unique
 from actors.report.logic import covered, may_become, next_run, sections_of
 from actors.report.models import (
     ExecutionState,
@@ -33,7 +33,7 @@ LONGEST_DOCUMENT = 20_000_000
 
 EXECUTION = (
     "SELECT id, definition_id, schedule_id, state, requested_by, requested_at, started_at, finished_at,"
-    " range_start, range_end, error, coalesce(length(document), 0) AS size FROM report_execution"
+    " range_start, range_end, error, coalesce(octet_length(document), 0) AS size FROM report_execution"
 )
 
 
@@ -114,17 +114,11 @@ class ReportStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Report], str | None]:
         """Give definitions, of a template or with a text in their name. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM report_definition",
+            {"template = ?": template, "instr(lower(name), lower(?))": text},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM report_definition WHERE id > ?1 AND (?2 IS NULL OR template = ?2)"
-                " AND (?3 IS NULL OR instr(lower(name), lower(?3))) ORDER BY id LIMIT ?4",
-                last,
-                template,
-                text,
-                n,
-            ),
+            cursor,
         )
         return [_report(row) for row in rows], after
 
@@ -194,11 +188,15 @@ class ReportStore(Store):
     def take_due(self) -> list[ReportExecution]:
         """Queue an execution for each schedule whose time has come, and set its next run.
 
-        Runs that were missed while nobody asked are made once, not once each.
+        Runs that were missed while nobody asked are made once, not once each. A next run that was set under a
+        clock that was ahead is brought back to the next one by the present clock.
         """
         now = self.clock()
         queued: list[ReportExecution] = []
         with self.transaction():
+            for row in self.all("SELECT * FROM report_schedule WHERE enabled AND next_run > ?", now):
+                if row["next_run"] > (following := next_run(_schedule(row).timing, now)):
+                    self.run("UPDATE report_schedule SET next_run = ? WHERE id = ?", following, row["id"])
             due = self.all(
                 "SELECT * FROM report_schedule WHERE enabled AND next_run <= ? ORDER BY next_run, id", now
             )
@@ -254,7 +252,11 @@ class ReportStore(Store):
         """Note that a report is being made. Raises NotFoundError and ConflictError."""
         with self.transaction():
             self._move(execution_id, ExecutionState.RUNNING)
-            self.run("UPDATE report_execution SET started_at = ? WHERE id = ?", self.clock(), execution_id)
+            self.run(
+                "UPDATE report_execution SET started_at = max(?, requested_at) WHERE id = ?",
+                self.clock(),
+                execution_id,
+            )
             return self._execution(execution_id)
 
     @ray.method
@@ -278,8 +280,8 @@ class ReportStore(Store):
         """Fail executions that were running when their maker died; give how many."""
         with self.transaction():
             return self.run(
-                "UPDATE report_execution SET state = 'failed', error = 'interrupted', finished_at = ?"
-                " WHERE state = 'running'",
+                "UPDATE report_execution SET state = 'failed', error = 'interrupted',"
+                " finished_at = max(?, started_at) WHERE state = 'running'",
                 self.clock(),
             )
 
@@ -307,17 +309,12 @@ class ReportStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[ReportExecution], str | None]:
         """Give executions, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            EXECUTION,
+            {"definition_id = ?": report_id, "state = ?": state},
             limit,
-            lambda last, n: self.all(
-                EXECUTION + " WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR definition_id = ?2)"
-                " AND (?3 IS NULL OR state = ?3) ORDER BY id DESC LIMIT ?4",
-                last,
-                report_id,
-                state,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [ReportExecution.model_validate(row) for row in rows], after
 
@@ -343,7 +340,8 @@ class ReportStore(Store):
             raise ConflictError("report execution", execution_id, reason)
         finished = None if state is ExecutionState.RUNNING else self.clock()
         self.run(
-            "UPDATE report_execution SET state = ?, document = ?, error = ?, finished_at = ? WHERE id = ?",
+            "UPDATE report_execution SET state = ?, document = ?, error = ?,"
+            " finished_at = max(?, ifnull(started_at, requested_at)) WHERE id = ?",
             state.value,
             document,
             error,

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from actors.bus.events import ScheduleWritten
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
+from actors.core.store import Store, unique
 from actors.core.values import PointValue
 from actors.schedule import logic
 from actors.schedule.models import (
@@ -122,20 +122,15 @@ class ScheduleStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Schedule], str | None]:
         """Give schedules: of a state, that command a point, with a text in the name. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM schedule",
+            {
+                "enabled = ?": enabled,
+                "id IN (SELECT schedule_id FROM schedule_assignment WHERE node_id = ?)": node_id,
+                "instr(lower(name), lower(?))": text,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM schedule WHERE id > ?1 AND (?2 IS NULL OR enabled = ?2)"
-                " AND (?3 IS NULL OR id IN"
-                " (SELECT schedule_id FROM schedule_assignment WHERE node_id = ?3))"
-                " AND (?4 IS NULL OR instr(lower(name), lower(?4))) ORDER BY id LIMIT ?5",
-                last,
-                None if enabled is None else int(enabled),
-                node_id,
-                text,
-                n,
-            ),
+            cursor,
         )
         return [self._whole(row) for row in rows], after
 
@@ -270,11 +265,7 @@ class ScheduleStore(Store):
     @ray.method
     def calendars(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Calendar], str | None]:
         """Give calendars. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all("SELECT * FROM calendar WHERE id > ? ORDER BY id LIMIT ?", last, n),
-        )
+        rows, after = self.page_of("SELECT * FROM calendar", {}, limit, cursor)
         return [self._with_entries(row) for row in rows], after
 
     # Assignments

@@ -19,6 +19,8 @@ from actors.user.schema import MIGRATIONS
 
 TOKEN_LIFE: Final = 8 * 3_600_000
 """Milliseconds that a token holds."""
+AHEAD: Final = 300_000
+"""Milliseconds by which a token may come from the future: clocks are set back a little all the time."""
 ALGORITHM: Final = "HS256"
 WRONG: Final = "the user name or the password is wrong"
 
@@ -86,7 +88,7 @@ class UserStore(Store):
                     "UPDATE user SET password_hash = ? WHERE id = ?", self._hasher.hash(password), row["id"]
                 )
             self.run("UPDATE user SET last_login = ? WHERE id = ?", self.clock(), row["id"])
-            self.run("DELETE FROM revoked_token WHERE expires_at < ?", self.clock())
+            self.run("DELETE FROM revoked_token WHERE expires_at < ?", self.retention_time())
         return self._token(row["id"])
 
     def _fits(self, password_hash: str, password: str) -> bool:
@@ -122,16 +124,21 @@ class UserStore(Store):
                 self._key,
                 algorithms=[ALGORITHM],
                 options={
-                    "require": ["sub", "jti", "epoch", "exp"],
+                    "require": ["sub", "jti", "epoch", "iat", "exp"],
                     "verify_exp": False,
                     "verify_iat": False,
                 },
             )
-            expires, user_id = int(claims["exp"]) * 1000, int(claims["sub"])
+            made, expires = int(claims["iat"]) * 1000, int(claims["exp"]) * 1000
+            user_id = int(claims["sub"])
         except (jwt.InvalidTokenError, ValueError, TypeError) as error:
             raise NotAuthenticatedError("the token is not valid; log in") from error
-        if expires <= self.clock():
+        now = self.clock()
+        if expires <= now:
             raise NotAuthenticatedError("the token has expired; log in again")
+        if made > now + AHEAD:
+            # It would hold until the clock that made it comes true, be that in years.
+            raise NotAuthenticatedError("the clock was set back since the token was made; log in again")
         row = self.one("SELECT enabled, epoch FROM user WHERE id = ?", user_id)
         revoked = self.one("SELECT 1 AS found FROM revoked_token WHERE jti = ?", str(claims["jti"]))
         if row is None or not row["enabled"] or row["epoch"] != claims["epoch"] or revoked:

@@ -23,7 +23,13 @@ _HOST: Final = re.compile(
     r"^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\.?$"
 )
 _LOCAL_NAMES: Final = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
+_6TO4: Final = ipaddress.ip_network("2002::/16")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL: Final = ipaddress.ip_network("2000::/3")
+"""The only IPv6 addresses that are given out (RFC 4291, 2.4)."""
+_NOT_GLOBAL: Final = tuple(map(ipaddress.ip_network, ("3fff::/20", "2001::/23", "2001:db8::/32")))
+_NOT_PUBLIC: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24")))
+"""Special purposes that older registries, and so some versions of Python, take for public."""
 
 
 def literal_address(host: str) -> Address | None:
@@ -57,6 +63,12 @@ def _inner(address: Address) -> Address:
     return address
 
 
+def _is_special(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return any(address in each for each in _NOT_PUBLIC)
+    return address not in _GLOBAL or any(address in each for each in _NOT_GLOBAL)
+
+
 def refused_address(address: Address, allowed: Iterable[str] = ()) -> str | None:
     """Say why an address may not be posted to, or None when it may.
 
@@ -69,7 +81,8 @@ def refused_address(address: Address, allowed: Iterable[str] = ()) -> str | None
         known = ipaddress.ip_network(network)
         if inner.version == known.version and inner in known:
             return None
-    if inner.is_global and not inner.is_multicast:
+    # 6to4 is refused whatever it carries: its relays are gone (RFC 7526), and Pythons differ about it.
+    if inner.is_global and not inner.is_multicast and address not in _6TO4 and not _is_special(inner):
         return None
     return f"{address} is not a public address; allow its network in the webhook configuration"
 

@@ -43,4 +43,9 @@ MIGRATIONS = (
     ) STRICT;
     INSERT INTO webhook_config VALUES (1, 0, 10.0, '[]', 30);
     """,
+    """
+    CREATE INDEX webhook_delivery_by_endpoint ON webhook_delivery (endpoint_id, id);
+    CREATE INDEX webhook_delivery_by_type ON webhook_delivery (event_type, id);
+    CREATE INDEX webhook_delivery_over ON webhook_delivery (finished_at) WHERE finished_at IS NOT NULL;
+    """,
 )

@@ -9,8 +9,8 @@ import ray
 from actors.core.errors import ConflictError, NotFoundError
 from actors.core.secrets import SecretLostError, Secrets
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page, unique
-from actors.webhook.logic import check_url, may_retry, next_attempt
+from actors.core.store import Store, of_site, unique
+from actors.webhook.logic import RETRY_AFTER, check_url, may_retry, next_attempt
 from actors.webhook.models import (
     Delivery,
     DeliveryState,
@@ -99,19 +99,15 @@ class WebhookStore(Store):
 
     @ray.method
     def find(
-        self, kind: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        site: str | None = None,
     ) -> tuple[list[Endpoint], str | None]:
-        """Give endpoints, of a kind. Raises BadInputError."""
-        rows, after = page(
-            cursor,
-            limit,
-            lambda last, n: self.all(
-                "SELECT * FROM webhook_endpoint WHERE id > ?1 AND (?2 IS NULL OR kind = ?2)"
-                " ORDER BY id LIMIT ?3",
-                last,
-                kind,
-                n,
-            ),
+        """Give endpoints, of a kind; with `site` those that get its events. Raises BadInputError."""
+        rows, after = self.page_of(
+            "SELECT * FROM webhook_endpoint", {"kind = ?": kind, of_site("sites"): site}, limit, cursor
         )
         return [_endpoint(row) for row in rows], after
 
@@ -173,7 +169,7 @@ class WebhookStore(Store):
             )
             self._unpruned += 1
             if self._unpruned >= PRUNE_EVERY:
-                self._prune(now)
+                self._prune()
             row = self.one(
                 "SELECT * FROM webhook_delivery WHERE endpoint_id = ? AND event_key = ?",
                 endpoint_id,
@@ -188,9 +184,12 @@ class WebhookStore(Store):
             return []
         rows = self.all(
             "SELECT webhook_delivery.* FROM webhook_delivery JOIN webhook_endpoint AS endpoint"
-            " ON endpoint.id = endpoint_id WHERE state = 'pending' AND next_attempt <= ? AND endpoint.enabled"
-            " ORDER BY next_attempt, webhook_delivery.id LIMIT ?",
+            " ON endpoint.id = endpoint_id WHERE state = 'pending' AND endpoint.enabled"
+            # What is further away than any attempt may be was put there by a clock that was ahead.
+            " AND (next_attempt <= ?1 OR next_attempt > ?1 + ?2)"
+            " ORDER BY next_attempt, webhook_delivery.id LIMIT ?3",
             self.clock(),
+            max(RETRY_AFTER),
             limit,
         )
         return [DueDelivery(delivery=_delivery(row), payload=row["payload"]) for row in rows]
@@ -217,8 +216,9 @@ class WebhookStore(Store):
             again = None if done or not may_retry(status_code) else next_attempt(attempts, now)
             state = DeliveryState.DELIVERED if done else DeliveryState.FAILED
             row = self.one(
-                "UPDATE webhook_delivery SET state = ?, attempts = ?, next_attempt = ?, finished_at = ?,"
-                " status_code = ?, duration_ms = ?, error = ? WHERE id = ? RETURNING *",
+                "UPDATE webhook_delivery SET state = ?, attempts = ?, next_attempt = ?,"
+                " finished_at = max(?, created_at), status_code = ?, duration_ms = ?, error = ?"
+                " WHERE id = ? RETURNING *",
                 (DeliveryState.PENDING if again is not None else state).value,
                 attempts,
                 again,
@@ -255,30 +255,29 @@ class WebhookStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[Delivery], str | None]:
         """Give deliveries, newest first. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM webhook_delivery",
+            {"endpoint_id = ?": endpoint_id, "state = ?": state, "event_type = ?": event_type},
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM webhook_delivery WHERE (?1 = 0 OR id < ?1)"
-                " AND (?2 IS NULL OR endpoint_id = ?2) AND (?3 IS NULL OR state = ?3)"
-                " AND (?4 IS NULL OR event_type = ?4) ORDER BY id DESC LIMIT ?5",
-                last,
-                endpoint_id,
-                state,
-                event_type,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_delivery(row) for row in rows], after
 
     # Within
 
-    def _prune(self, now: int) -> None:
+    def _prune(self) -> None:
+        """Delete what is too old; what a clock made that was set back is as old as its neighbours."""
         self._unpruned = 0
         self.run(
-            "DELETE FROM webhook_delivery WHERE state <> 'pending' AND (finished_at < ?"
-            " OR id <= (SELECT id FROM webhook_delivery ORDER BY id DESC LIMIT 1 OFFSET ?))",
-            now - self._config().keep_days * 86_400_000,
+            "DELETE FROM webhook_delivery WHERE state <> 'pending' AND finished_at < ?1 AND id <"
+            " (SELECT min(id) FROM webhook_delivery WHERE created_at >= ?1 AND created_at <= ?2)",
+            self.retention_time() - self._config().keep_days * 86_400_000,
+            self.clock(),
+        )
+        self.run(
+            "DELETE FROM webhook_delivery WHERE state <> 'pending'"
+            " AND id <= (SELECT max(id) FROM webhook_delivery) - ?",
             KEEP_DELIVERIES,
         )
 

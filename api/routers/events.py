@@ -21,6 +21,7 @@ from api.deps import (
     SiteActors,
     SiteId,
     over_sites,
+    paged,
 )
 
 router = APIRouter(prefix="/api/events", tags=["events"])
@@ -109,13 +110,17 @@ async def after(
 
 
 @router.get("/subscriptions")
-async def subscriptions(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+async def subscriptions(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
     """List durable subscriptions with how far each has come."""
-    items = []
-    for of in campus.chosen(site):
+
+    async def read(of: SiteActors, most: int, after: str | None) -> Part:
         found: list[Subscription] = await of.call("journal", "subscriptions")
-        items += [each.model_dump(mode="json") | {"site": of.id} for each in found]
-    return Page(items=items)
+        part = paged(found, most, after, lambda each: each.name)
+        return [each | {"site": of.id} for each in part.items], part.next_cursor
+
+    return await over_sites(campus.chosen(site), limit, cursor, read)
 
 
 @router.post("/subscriptions", status_code=201)

@@ -15,7 +15,7 @@ from actors.export.models import (
     TargetStatus,
     plain,
 )
-from api.deps import Actors, CurrentUser, Cursor, Exporter, Limit, Page
+from api.deps import Actors, CurrentUser, Cursor, Exporter, Limit, Page, SiteId
 
 router = APIRouter(prefix="/api/export", tags=["export"])
 
@@ -34,12 +34,14 @@ class Reset(BaseModel):
 async def targets(
     user: CurrentUser,
     campus: Actors,
+    site: SiteId = None,
     kind: Annotated[str | None, Query(pattern="^(influxdb|postgresql)$")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page:
-    """List targets."""
-    found, following = await campus.call("export", "find", kind, limit, cursor)
+    """List targets; with `site` those that get its points."""
+    campus.chosen(site)
+    found, following = await campus.call("export", "find", kind, limit, cursor, site)
     return Page(items=[each.model_dump(mode="json") for each in found], next_cursor=following)
 
 

@@ -11,7 +11,19 @@ from actors.core.errors import NotFoundError, UnreachableError
 from actors.history.logic import check_range
 from actors.history.models import Gap, NewSeriesConfig, Rollup, Series, SeriesConfig
 from actors.history.rollup import Unit
-from api.deps import Actors, Campus, CurrentUser, NodeEditor, Page, SiteActors, SiteId
+from api.deps import (
+    Actors,
+    Campus,
+    CurrentUser,
+    Cursor,
+    Limit,
+    NodeEditor,
+    Page,
+    Part,
+    SiteActors,
+    SiteId,
+    over_sites,
+)
 from api.tables import PAGE, Format, Samples, Sums, answer, wanted
 
 router = APIRouter(prefix="/api/history", tags=["history"])
@@ -186,13 +198,16 @@ async def _all_samples(
 
 
 @router.get("/retention")
-async def retention(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+async def retention(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
     """Say for how many days samples are kept at least, by site."""
-    items = []
-    for of in campus.chosen(site):
+
+    async def read(of: SiteActors, most: int, after: str | None) -> Part:
         found: SeriesConfig = await of.call(READER, "config", "")
-        items.append({"site": of.id, "days": found.default_retention})
-    return Page(items=items)
+        return [{"site": of.id, "days": found.default_retention}], None
+
+    return await over_sites(campus.chosen(site), limit, cursor, read)
 
 
 @router.put("/retention")

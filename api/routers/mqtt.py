@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from actors.mqtt.models import Broker, NewBroker, NewPattern, Pattern
-from api.deps import Actors, CurrentUser, Cursor, Limit, MqttEditor, Page
+from api.deps import Actors, CurrentUser, Cursor, Limit, MqttEditor, Page, SiteId, in_order, paged
 
 router = APIRouter(prefix="/api/mqtt", tags=["mqtt"])
 
@@ -20,12 +20,14 @@ def _plain(body: NewBroker) -> dict[str, Any]:
 async def brokers(
     user: CurrentUser,
     campus: Actors,
+    site: SiteId = None,
     enabled: bool | None = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page:
-    """List brokers."""
-    found, following = await campus.call("mqtt", "find", enabled, limit, cursor)
+    """List brokers; with `site` those that get its events."""
+    campus.chosen(site)
+    found, following = await campus.call("mqtt", "find", enabled, limit, cursor, site)
     return Page(items=[each.model_dump(mode="json") for each in found], next_cursor=following)
 
 
@@ -66,10 +68,12 @@ async def delete(broker_id: Id, user: MqttEditor, campus: Actors) -> None:
 
 
 @router.get("/brokers/{broker_id}/patterns")
-async def patterns(broker_id: Id, user: CurrentUser, campus: Actors) -> Page:
+async def patterns(
+    broker_id: Id, user: CurrentUser, campus: Actors, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
     """List the topics of a broker."""
     found: list[Pattern] = await campus.call("mqtt", "patterns", broker_id)
-    return Page(items=[each.model_dump(mode="json") for each in found])
+    return paged(found, limit, cursor, lambda each: in_order(each.id))
 
 
 @router.post("/brokers/{broker_id}/patterns", status_code=201)

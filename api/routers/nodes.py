@@ -15,6 +15,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    one_site,
     over_sites,
 )
 
@@ -71,7 +72,7 @@ async def by_tag(
 async def create(body: Node, user: NodeEditor, campus: Actors, site: SiteId = None) -> Node:
     """Add a node; on its parent's site unless `site` says which."""
     if site is not None or body.parent_id is None:
-        of = campus.chosen(site)[0]
+        of = one_site(campus, site)
     else:
         of = await campus.site_of(body.parent_id)
     made: Node = await of.call("nodes", "create", body)

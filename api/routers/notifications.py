@@ -14,7 +14,7 @@ from actors.notification.models import (
     Rule,
     Shelving,
 )
-from api.deps import Actors, CurrentUser, Cursor, Limit, Notifier, Page, Shelver
+from api.deps import Actors, CurrentUser, Cursor, Limit, Notifier, Page, Shelver, SiteId
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"])
 
@@ -75,9 +75,12 @@ async def delete_recipient(recipient_id: Id, user: Notifier, campus: Actors) -> 
 
 
 @router.get("/rules")
-async def rules(user: CurrentUser, campus: Actors, limit: Limit = 100, cursor: Cursor = None) -> Page:
-    """List routing rules."""
-    found, following = await campus.call("notifications", "rules", limit, cursor)
+async def rules(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
+    """List routing rules; with `site` those that its alarms go through."""
+    campus.chosen(site)
+    found, following = await campus.call("notifications", "rules", limit, cursor, site)
     return Page(items=[each.model_dump(mode="json") for each in found], next_cursor=following)
 
 
@@ -121,9 +124,12 @@ async def delete_rule(rule_id: Id, user: Notifier, campus: Actors) -> None:
 
 
 @router.get("/shelvings")
-async def shelvings(user: CurrentUser, campus: Actors, limit: Limit = 100, cursor: Cursor = None) -> Page:
-    """List shelvings that stand."""
-    found, following = await campus.call("notifications", "shelvings", limit, cursor)
+async def shelvings(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
+    """List shelvings that stand; with `site` those that its alarms fall under."""
+    campus.chosen(site)
+    found, following = await campus.call("notifications", "shelvings", limit, cursor, site)
     return Page(items=[each.model_dump(mode="json") for each in found], next_cursor=following)
 
 
@@ -150,14 +156,14 @@ async def unshelve(shelving_id: Id, user: Shelver, campus: Actors) -> None:
 async def log(
     user: CurrentUser,
     campus: Actors,
-    site: Annotated[str | None, Query(max_length=64)] = None,
+    site: SiteId = None,
     alarm_id: IdFilter = None,
     recipient_id: IdFilter = None,
     state: NoticeState | None = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page:
-    """List notifications, newest first."""
+    """List notifications, newest first, also of sites that are no more."""
     found, following = await campus.call(
         "notifications", "log", site, alarm_id, recipient_id, state, limit, cursor
     )

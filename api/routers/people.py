@@ -1,6 +1,6 @@
 """Users, the audit log, and what is overridden."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from api.deps import (
     UserEditor,
     Writer,
     over_sites,
+    site_with,
 )
 
 users = APIRouter(prefix="/api/users", tags=["users"])
@@ -141,10 +142,20 @@ async def all_overrides(
     return await over_sites(campus.chosen(site), limit, cursor, read)
 
 
+@overrides.get("/{override_id}")
+async def one_override(
+    override_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None
+) -> dict[str, Any]:
+    """Give one override."""
+    of = await site_with(campus, "overrides", "get", override_id, site)
+    found: Override = await of.call("overrides", "get", override_id)
+    return found.model_dump(mode="json") | {"site": of.id}
+
+
 @overrides.delete("/{override_id}")
 async def end_override(override_id: Id, user: Writer, campus: Actors, site: SiteId = None) -> WriteResult:
-    """Relinquish the slot of an override now. With several sites, `site` says whose."""
-    of = campus.chosen(site)[0]
+    """Relinquish the slot of an override now."""
+    of = await site_with(campus, "overrides", "get", override_id, site)
     found: Override = await of.call("overrides", "get", override_id)
     result: WriteResult = await of.call(
         "commands", "relinquish", found.node_id, found.priority, user.username, timeout=45.0

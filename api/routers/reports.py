@@ -4,7 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict
 
+from actors.core.clock import Timestamp
 from actors.report.logic import TEMPLATES
 from actors.report.models import (
     ExecutionState,
@@ -16,12 +18,21 @@ from actors.report.models import (
     Template,
     TemplateName,
 )
-from api.deps import Actors, CurrentUser, Cursor, Limit, Page, Reporter
+from api.deps import Actors, CurrentUser, Cursor, Limit, Page, Reporter, in_order, paged
 
 router = APIRouter(prefix="/api/reports", tags=["reports"])
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 DOCUMENT_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+
+class RunRange(BaseModel):
+    """The time that a report is to cover: from `start` to before `end`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Timestamp
+    end: Timestamp
 
 
 @router.get("")
@@ -141,10 +152,12 @@ async def delete(report_id: Id, user: Reporter, campus: Actors) -> None:
 
 
 @router.get("/{report_id}/schedules")
-async def schedules(report_id: Id, user: CurrentUser, campus: Actors) -> Page:
+async def schedules(
+    report_id: Id, user: CurrentUser, campus: Actors, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
     """List the schedules of a report."""
     found = await campus.call("reports", "schedules", report_id)
-    return Page(items=[each.model_dump(mode="json") for each in found])
+    return paged(found, limit, cursor, lambda each: in_order(each.id))
 
 
 @router.post("/{report_id}/schedules", status_code=201)
@@ -160,6 +173,18 @@ async def create_schedule(
         schedule=made.model_dump(mode="json"),
     )
     return made
+
+
+@router.post("/{report_id}/run", status_code=201)
+async def run(report_id: Id, body: RunRange, user: Reporter, campus: Actors) -> ReportExecution:
+    """Ask for a report over a range; its execution says how far it has come."""
+    queued: ReportExecution = await campus.call(
+        "reports", "queue", report_id, user.username, body.start, body.end
+    )
+    await campus.log(
+        user.username, "run_report", f"report:{report_id}", execution=queued.model_dump(mode="json")
+    )
+    return queued
 
 
 @router.get("/{report_id}/executions")

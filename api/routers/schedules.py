@@ -30,8 +30,10 @@ from api.deps import (
     Scheduler,
     SiteActors,
     SiteId,
+    in_order,
     one_site,
     over_sites,
+    paged,
     site_with,
 )
 
@@ -261,11 +263,20 @@ async def preview(
 
 
 @router.get("/{schedule_id}/exceptions")
-async def exceptions(schedule_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+async def exceptions(
+    schedule_id: Id,
+    user: CurrentUser,
+    campus: Actors,
+    site: SiteId = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page:
     """List the exceptions of a schedule, the strongest first."""
     of = await _site(campus, schedule_id, site)
     found: Schedule = await of.call("schedules", "get", schedule_id)
-    return Page(items=[each.model_dump(mode="json") for each in found.exceptions])
+    return paged(
+        found.exceptions, limit, cursor, lambda each: f"{in_order(each.priority)}{in_order(each.id)}"
+    )
 
 
 @router.post("/{schedule_id}/exceptions", status_code=201)
@@ -286,11 +297,18 @@ async def create_exception(
 
 
 @router.get("/{schedule_id}/assignments")
-async def assignments(schedule_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+async def assignments(
+    schedule_id: Id,
+    user: CurrentUser,
+    campus: Actors,
+    site: SiteId = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page:
     """List the points that a schedule commands, with what was written last."""
     of = await _site(campus, schedule_id, site)
     found: list[Assignment] = await of.call("schedules", "assignments", schedule_id)
-    return Page(items=[each.model_dump(mode="json") for each in found])
+    return paged(found, limit, cursor, lambda each: each.node_id)
 
 
 @router.post("/{schedule_id}/assignments", status_code=201)

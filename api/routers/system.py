@@ -8,11 +8,24 @@ from typing import Any, Final
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from actors.backup.models import BackupJob
 from actors.bus.bus import BusStats
-from actors.core.clock import Timestamp, now_ms
+from actors.core.clock import LATEST, Timestamp, from_iso, now_ms
 from actors.core.errors import OpenCrateError, UnreachableError
 from actors.core.health import Health, HealthState
-from api.deps import Actors, Campus, CurrentUser, Page, SiteId, UserEditor, ask
+from api.deps import (
+    Actors,
+    Campus,
+    CurrentUser,
+    Cursor,
+    Limit,
+    Page,
+    SiteId,
+    UserEditor,
+    ask,
+    in_order,
+    paged,
+)
 
 router = APIRouter(prefix="/api/system", tags=["system"])
 sites_router = APIRouter(prefix="/api/sites", tags=["sites"])
@@ -56,7 +69,14 @@ async def _components(campus: Campus) -> list[Health]:
     for site in campus.sites.values():
         asked |= {f"{name}@{site.id}": handle for name, handle in site.actors().items()}
     found = await asyncio.gather(*(_one(name, handle) for name, handle in asked.items()))
-    return [Health(name="api@campus", pid=os.getpid()), *found]
+    return [_api(campus), *found]
+
+
+def _api(campus: Campus) -> Health:
+    if not campus.trail.waiting:
+        return Health(name="api@campus", pid=os.getpid())
+    reason = f"{campus.trail.waiting} entries wait for the audit log"
+    return Health(name="api@campus", state=HealthState.DEGRADED, reasons=[reason], pid=os.getpid())
 
 
 _last: dict[int, tuple[float, asyncio.Future[list[Health]]]] = {}
@@ -96,7 +116,9 @@ async def info(user: CurrentUser, campus: Actors) -> Info:
 
 
 @router.get("/bus")
-async def bus(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+async def bus(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
     """Show each bus: its subscribers with capacity, queued, delivered, lagged; its watch cells."""
     items: list[Any] = []
     away: list[str] = []
@@ -110,11 +132,17 @@ async def bus(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
     if site is None:
         stats = await campus.call("bus", "stats")
         items.append(stats.model_dump(mode="json"))
-    return Page(items=items, unreachable_sites=away)
+    return paged(items, limit, cursor, lambda each: str(each["site"]), away)
+
+
+def _device_key(device: dict[str, Any]) -> str:
+    return " ".join(str(device[name]) for name in ("site", "protocol", "network_id", "device_key"))
 
 
 @router.get("/devices")
-async def devices(user: CurrentUser, campus: Actors, site: SiteId = None) -> Page:
+async def devices(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 1000, cursor: Cursor = None
+) -> Page:
     """Show each device as its bridge sees it."""
     items: list[Any] = []
     away: list[str] = []
@@ -126,7 +154,7 @@ async def devices(user: CurrentUser, campus: Actors, site: SiteId = None) -> Pag
                 away.append(of.id)
                 continue
             items += [each.model_dump(mode="json") | {"site": of.id} for each in found]
-    return Page(items=items, unreachable_sites=sorted(set(away)))
+    return paged(items, limit, cursor, _device_key, set(away))
 
 
 def _files(campus: Campus) -> list[tuple[str, Any, str]]:
@@ -141,30 +169,60 @@ def _files(campus: Campus) -> list[tuple[str, Any, str]]:
 
 
 @router.get("/backups")
-async def backups(user: UserEditor, campus: Actors) -> Page:
+async def backups(
+    user: UserEditor, campus: Actors, site: SiteId = None, limit: Limit = 1000, cursor: Cursor = None
+) -> Page:
     """List the backups of every store, newest first; `opencrate restore` brings one back."""
     items: list[Any] = []
     away: set[str] = set()
     for scope, call, name in _files(campus):
+        if site not in {None, scope}:
+            continue
         try:
             found = await call(name, "backups")
         except UnreachableError:
             away.add(scope)
             continue
         items += [{"store": f"{name}@{scope}", **each.model_dump(mode="json")} for each in found]
-    items.sort(key=lambda each: str(each["time"]), reverse=True)
-    return Page(items=items, unreachable_sites=sorted(away))
+    return paged(items, limit, cursor, _newest_first, away)
 
 
-@router.post("/backup")
+def _newest_first(backup: dict[str, Any]) -> str:
+    return f"{in_order(LATEST - from_iso(backup['time']))} {backup['store']} {backup['path']}"
+
+
+async def _jobs(campus: Campus, method: str) -> Page:
+    """Ask each site's scheduler, and the campus's, for its backups; say which can't be reached."""
+    asked: list[tuple[str, Any]] = [("campus", campus.call)]
+    asked += [(of.id, of.call) for of in campus.sites.values()]
+    items: list[Any] = []
+    away: list[str] = []
+    for scope, call in asked:
+        try:
+            job: BackupJob | None = await call("backups", method)
+        except UnreachableError:
+            away.append(scope)
+            continue
+        if job is not None:
+            items.append(job.model_dump(mode="json"))
+    return Page(items=items, unreachable_sites=away)
+
+
+@router.post("/backup", status_code=202)
 async def backup(user: UserEditor, campus: Actors) -> Page:
-    """Copy every store's file while it is in use."""
-    paths = [
-        {"store": f"{name}@{scope}", "path": await call(name, "backup", timeout=300.0)}
-        for scope, call, name in _files(campus)
-    ]
-    await campus.log(user.username, "backup", "all stores", stores=[each["store"] for each in paths])
-    return Page(items=paths)
+    """Begin to copy every store's file while it is in use; `GET /api/system/backup` says how far it is.
+
+    Gives a job for the campus and for each site. What was asked for before and goes on is joined.
+    """
+    begun = await _jobs(campus, "begin")
+    await campus.log(user.username, "backup", "all stores", sites=[each["site"] for each in begun.items])
+    return begun
+
+
+@router.get("/backup")
+async def backup_progress(user: UserEditor, campus: Actors) -> Page:
+    """Say how far the last backups are, by store: waiting, copying, checking, done or failed, bytes, why."""
+    return await _jobs(campus, "job")
 
 
 class SiteState(BaseModel):
@@ -195,10 +253,12 @@ async def _site_state(campus: Campus, site_id: str) -> SiteState:
 
 
 @sites_router.get("")
-async def sites(user: CurrentUser, campus: Actors) -> Page:
+async def sites(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
     """List sites with their state."""
-    found = [await _site_state(campus, site_id) for site_id in campus.sites]
-    return Page(items=[each.model_dump(mode="json") for each in found])
+    found = [await _site_state(campus, of.id) for of in campus.chosen(site)]
+    return paged(found, limit, cursor, lambda each: each.id)
 
 
 @sites_router.get("/{site_id}")

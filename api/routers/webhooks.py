@@ -13,7 +13,7 @@ from actors.webhook.models import (
     NewEndpoint,
     WebhookConfig,
 )
-from api.deps import Actors, CurrentUser, Cursor, Limit, Page, WebhookEditor
+from api.deps import Actors, CurrentUser, Cursor, Limit, Page, SiteId, WebhookEditor
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
@@ -28,12 +28,14 @@ def _plain(body: NewEndpoint) -> dict[str, Any]:
 async def endpoints(
     user: CurrentUser,
     campus: Actors,
+    site: SiteId = None,
     kind: EndpointKind | None = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page:
-    """List endpoints."""
-    found, following = await campus.call("webhooks", "find", kind, limit, cursor)
+    """List endpoints; with `site` those that get its events."""
+    campus.chosen(site)
+    found, following = await campus.call("webhooks", "find", kind, limit, cursor, site)
     return Page(items=[each.model_dump(mode="json") for each in found], next_cursor=following)
 
 

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 import httpx
 from fastapi import FastAPI
 
+from api.middleware import PAGE
+
 TOKEN_COOKIE: Final = "opencrate_token"  # noqa: S105 - the cookie's name, not a token
 ZONE_COOKIE: Final = "opencrate_zone"
 THEME_COOKIE: Final = "opencrate_theme"
@@ -56,7 +58,7 @@ class Session:
         self.on_expired: Callable[[], None] = lambda: None
         self._client = httpx.AsyncClient(
             # A handler that breaks is a 500 here as it would be over the wire, not an exception of ours.
-            transport=httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("127.0.0.1", 0)),
+            transport=httpx.ASGITransport(app=app, raise_app_exceptions=False, client=PAGE),
             base_url="http://page.internal",
             headers={"Authorization": f"Bearer {token}"},
         )

@@ -4,12 +4,13 @@ import asyncio
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, OpenCrateError, WriteFailedError
 from actors.core.health import Health, HealthState
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
@@ -17,8 +18,8 @@ from actors.override.models import PriorityArray
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.device import Device, Effects, Object
+from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
 from bridges.bacnet.network import Network
-from bridges.bacnet.values import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.outbox import FaultLog, Outbox
 
@@ -31,6 +32,8 @@ COV_INTERVAL: Final = 60.0
 SHORTEST, LONGEST = 0.5, 3600.0
 RELOAD: Final = 60.0
 RELOAD_WITHOUT_POINTS: Final = 2.0
+ADOPT_AGAIN: Final = 60.0
+"""Seconds after which a device whose objects could not be made nodes is asked for them again."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
 CALL_TIMEOUT: Final = 10.0
@@ -87,6 +90,7 @@ class BacnetBridge:
         self._where: dict[str, str] = {}
         self._faulty: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
+        self._adopt_at: dict[str, float] = {}
         self._loaded = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -255,9 +259,7 @@ class BacnetBridge:
         while True:
             try:
                 await self.reload()
-                for device in self._devices.values():
-                    if not device.has_points.is_set() and device.liveness.state == "online":
-                        await self._adopt(device)
+                await self._adopt_all()
             except Exception as error:
                 # Whatever a dead or restarting store raises; reading goes on with the points that we know.
                 self._model_trouble = f"the node store doesn't answer: {type(error).__name__}: {error}"[:300]
@@ -270,6 +272,21 @@ class BacnetBridge:
             settled = complete and self._model_trouble is None and subscribed == counted
             counted = subscribed
             await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
+
+    async def _adopt_all(self) -> None:
+        """Adopt devices that have no point yet; what is wrong with one keeps no other waiting."""
+        for device in self._devices.values():
+            key, now = device.device.id, time.monotonic()
+            if device.has_points.is_set() or device.liveness.state != "online":
+                continue
+            if self._adopt_at.get(key, now) > now:
+                continue
+            try:
+                await self._adopt(device)
+            except (OpenCrateError, ValueError, TypeError) as error:
+                self._adopt_at[key] = now + ADOPT_AGAIN
+                reason = f"{type(error).__name__}: {error}"[:300]
+                self._faults.tell(key, "its objects could not be made nodes", reason)
 
     async def _adopt(self, device: Device) -> None:
         """Make nodes of all objects of a device that has a present value. Raises BridgeError."""

@@ -21,14 +21,16 @@ from actors.core.errors import (
     NotFoundError,
     UnreachableError,
     WriteFailedError,
+    WriteUnsureError,
 )
 from actors.core.values import PointStatus, PointValue
 from actors.override.logic import active_priority
 from actors.override.models import PriorityArray
 from actors.point.models import empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
+from bridges.bacnet.kinds import MULTI_STATE
 from bridges.bacnet.network import DeviceError, Network, SilentError
-from bridges.bacnet.values import MULTI_STATE, from_choice, reason, to_bacnet, to_point, to_status
+from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox, Row
 
@@ -410,8 +412,9 @@ class Device:
     async def write(self, point_id: str, value: PointValue | None, priority: int) -> PointValue | None:
         """Write at a priority, or relinquish with None; read back, tell the point store.
 
-        Raises NotFoundError, BadInputError (nothing was sent), UnreachableError and WriteFailedError with the
-        device's reason. After a time-out it isn't known whether the device took it; again is harmless.
+        Raises NotFoundError, BadInputError and UnreachableError (nothing was sent), WriteFailedError with the
+        device's reason, and WriteUnsureError when no answer came or it can't be read back: then it isn't
+        known whether the device took it; again is harmless.
         """
         each = self._object(point_id)
         if not 1 <= priority <= 16:
@@ -420,16 +423,20 @@ class Device:
         raw = to_bacnet(each.type, value, states)
         if self.address is None:
             raise UnreachableError(self.device.id, self.liveness.reason or "it was not found yet")
+        sent = False
         try:
             async with self._turn:
                 await self.network.write(self.device.id, self.address, each.name, raw, priority)
+            sent = True
             self._heard()
             return await self.read(point_id)
         except BridgeError as error:
             if isinstance(error, DeviceError):
                 self._heard()
             self._failed("write failed", f"{each.name}: {error.reason}")
-            raise WriteFailedError(point_id, error.reason) from error
+            refused = isinstance(error, DeviceError) and not sent
+            kind = WriteFailedError if refused else WriteUnsureError
+            raise kind(point_id, error.reason) from error
 
     async def priority_array(self, point_id: str) -> PriorityArray:
         """Read the 16 slots. Raises NotFoundError, ConflictError for an object without them, BridgeError."""
@@ -437,6 +444,8 @@ class Device:
         try:
             slots = [from_choice(item) for item in await self._ask(each.name, "priority-array")]
         except DeviceError as error:
+            if "unknown-property" not in error.reason:
+                raise
             raise ConflictError("point", point_id, f"it has no priority array: {error.reason}") from error
         default: PointValue | None = None
         try:

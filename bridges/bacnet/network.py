@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import BAC0
@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT: Final = 8
 """Requests at once on one network; one at a time for each device."""
+HOLD: Final = 0.5
+"""Seconds after which a request that has no answer yet makes room for another one.
+
+When many devices are dead, those that live must not wait for their time-outs.
+"""
 
 Notified = Callable[[int, Address, str, Any, Any], None]
 """Told (process identifier, sender, object as `analog-input,1`, raw present value, raw status flags)."""
@@ -168,7 +173,7 @@ class Network:
         # The library's own time-outs come first; this one is for what it never ends.
         limit = self.config.timeout * (self.config.retries + 1) + 2
         try:
-            async with self._turns, asyncio.timeout(limit):
+            async with self._turn(), asyncio.timeout(limit):
                 answer = await call(self._app)
         except ErrorRejectAbortNack as error:
             raise _explained(device, error, self.config.timeout) from None
@@ -181,6 +186,24 @@ class Network:
         if isinstance(answer, ErrorRejectAbortNack):
             raise _explained(device, answer, self.config.timeout)
         return answer
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        await self._turns.acquire()
+        held = True
+
+        def give_back() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._turns.release()
+
+        timer = asyncio.get_running_loop().call_later(HOLD, give_back)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_back()
 
     async def _notified(self, apdu: Any) -> None:
         obj = str(apdu.monitoredObjectIdentifier)

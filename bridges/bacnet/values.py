@@ -16,18 +16,11 @@ from bacpypes3.primitivedata import (
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
+from bridges.bacnet.kinds import BINARY, MULTI_STATE, TEXT, WHOLE
 
-ANALOG: Final = frozenset(
-    {"analog-input", "analog-output", "analog-value", "large-analog-value", "pulse-converter", "loop"}
-)
-WHOLE: Final = frozenset({"integer-value", "positive-integer-value", "accumulator"})
-BINARY: Final = frozenset({"binary-input", "binary-output", "binary-value"})
-MULTI_STATE: Final = frozenset({"multi-state-input", "multi-state-output", "multi-state-value"})
 LARGEST_REAL: Final = (2 - 2**-23) * 2.0**127
-TEXT: Final = frozenset({"characterstring-value"})
-WITH_VALUE: Final = ANALOG | WHOLE | BINARY | MULTI_STATE | TEXT
-"""Object types that have a present value that a point can carry."""
-OUTPUTS: Final = frozenset({"analog-output", "binary-output", "multi-state-output"})
+LARGEST_WHOLE: Final = 2**53
+"""An Unsigned has as many octets as its sender likes; a point's value has 53 bits."""
 
 _TYPES: Final[dict[str, Any]] = {
     "large-analog-value": Double,
@@ -56,7 +49,8 @@ def to_point(object_type: str, raw: Any) -> tuple[PointValue | None, int]:
         if object_type in BINARY:
             return bool(int(raw)), 0
         if object_type in MULTI_STATE or object_type in WHOLE:
-            return int(raw), 0
+            whole = int(raw)
+            return (whole, 0) if abs(whole) <= LARGEST_WHOLE else (None, fault)
         if object_type in TEXT:
             return str(raw)[:255], 0
         number = float(raw)

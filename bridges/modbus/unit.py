@@ -12,7 +12,7 @@ from typing import Final
 
 from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Event
 from actors.core.clock import Clock
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError, WriteUnsureError
 from actors.core.values import PointStatus, PointValue
 from actors.point.models import empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
@@ -128,8 +128,9 @@ class Unit:
         """Write, read back, tell the point store, give what was read back.
 
         Raises NotFoundError, BadInputError (nothing was sent) and WriteFailedError with the device's reason.
-        After a time-out or a broken connection it is not known whether the device took the value; the next
-        poll says what it has. Also tried while the device is down. Writing the same value twice is harmless.
+        After a time-out or a broken connection it is not known whether the device took the value, and one
+        that reads back something else has changed all the same: that is a WriteUnsureError. Also tried while
+        the device is down. Writing the same value twice is harmless.
         """
         register = self._register(point_id)
         if not register.is_writable:
@@ -145,7 +146,7 @@ class Unit:
         self._take_one(point_id, reading)
         if not command.holds(reading):
             reason = f"it reads back {reading.value} instead of {command.wanted.value}"
-            raise WriteFailedError(point_id, reason)
+            raise WriteUnsureError(point_id, reason)
         return reading.value
 
     async def _commanded(self, point_id: str, send: Callable[[], Awaitable[Reading]]) -> Reading:
@@ -156,7 +157,7 @@ class Unit:
             except NoAnswerError as error:
                 self._failed("write failed", error.reason)
                 if not left:
-                    raise WriteFailedError(point_id, error.reason) from error
+                    raise WriteUnsureError(point_id, error.reason) from error
             except RefusedError as error:
                 self._failed("write refused", error.reason)
                 raise WriteFailedError(point_id, error.reason) from error

@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from actors.core.errors import OpenCrateError
+from bridges.checks import point_problems
 from bridges.config import Profile
 
 Where = tuple[str | int, ...]
@@ -54,8 +55,7 @@ def load_yaml(path: Path) -> tuple[Any, Locate]:
     try:
         data = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        reason = " ".join((error.problem or "it is not YAML").split())
+        line, reason = _plain_words(error)
         if any("\t" in each for each in text.splitlines()[line - 1 : line]):
             reason += " (indent with spaces, not tabs)"
         raise ConfigFileError([(str(path), line, "", reason)]) from error
@@ -65,6 +65,20 @@ def load_yaml(path: Path) -> tuple[Any, Locate]:
         what = "it is empty" if data is None else "it must be a mapping of keys to values at the top"
         raise ConfigFileError([(str(path), 1, "", what)])
     return data, lambda where: _line(data, where)
+
+
+def _plain_words(error: MarkedYAMLError) -> tuple[int, str]:
+    """Say where a parser stumbled (line from 1) and over what, in the words of whoever wrote the file."""
+    problem = " ".join((error.problem or "it is not YAML").split())
+    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    begun = error.context_mark.line + 1 if error.context_mark else line
+    if problem.startswith("expected <block end>"):
+        problem = f"it doesn't fit in with what begins at line {begun}: check indentation and dashes"
+    elif problem == "found unexpected end of stream":
+        line, problem = begun, "the quoted text that begins here is never closed"
+    elif problem == "but found another document":
+        problem = "a second document begins here (---); a file holds one"
+    return line, problem
 
 
 def _line(data: Any, where: Where) -> int:
@@ -125,17 +139,26 @@ def _plain(data: Any) -> Any:
 
 def _words(error: Any, model: type[BaseModel], data: Any, where: Where) -> str:
     kind, given = error["type"], error.get("input")
+    message = str(error["msg"]).removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(where[-1]), sorted(_all_fields(model)), 1)
-        return "unknown key" + (f"; did you mean {close[0]}?" if close else "")
+        return _unknown_key(str(where[-1]), _all_fields(model))
     if kind == "missing":
         return "this key is needed"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if kind.startswith("union_tag"):
-        return f"{message} (the network of a device decides whether it is bacnet or modbus)"
-    if isinstance(given, dict | list) or kind == "value_error":
-        return message
-    return f"{given!r} is not valid: {message[0].lower()}{message[1:]}"
+    if kind == "union_tag_invalid":
+        known = error["ctx"]["expected_tags"].replace("'", "")
+        return f"{error['ctx']['tag']!r} is no protocol of ours; known: {known}"
+    if kind == "union_tag_not_found":
+        return "protocol is needed: bacnet or modbus"
+    if not isinstance(given, dict | list) and kind != "value_error":
+        message = f"{given!r} is not valid: {message[0].lower()}{message[1:]}"
+    return message
+
+
+def _unknown_key(key: str, known: set[str]) -> str:
+    if key in known:
+        return "this key doesn't belong here"
+    close = difflib.get_close_matches(key, sorted(known), 1)
+    return "unknown key" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _all_fields(model: type[BaseModel]) -> set[str]:
@@ -164,32 +187,15 @@ def load_profile(name: str, folder: Path, asked_by: tuple[Path, int, str] | None
         file, line, key = asked_by or (path, 1, "")
         known = ", ".join(shipped())
         reason = f"there is no profile {name!r}: neither a file {path} nor one of {known}"
+        if path.is_dir():
+            reason = f"the profile {name!r} is a folder, not a file"
         raise ConfigFileError([(str(file), line, key, reason)])
     data, locate = load_yaml(path)
     profile = validate(Profile, data, path, locate)
-    problems: list[Problem] = []
-    seen: dict[str, int] = {}
-    for number, point in enumerate(profile.points):
-        where: Where = ("points", number)
-        if (point.object is not None) != (profile.protocol == "bacnet"):
-            needs = "object" if profile.protocol == "bacnet" else "register and address"
-            problems.append(
-                (
-                    str(path),
-                    locate(where),
-                    key_of(where),
-                    f"a point of a {profile.protocol} profile needs {needs}",
-                )
-            )
-        key = point_key(point)
-        if key in seen:
-            problems.append((str(path), locate(where), key_of(where), f"{key!r} is there twice"))
-        seen[key] = number
+    problems: list[Problem] = [
+        (str(path), locate(("points", *where)), key_of(("points", *where)), reason)
+        for where, reason in point_problems(profile.protocol, profile.points)
+    ]
     if problems:
         raise ConfigFileError(problems)
     return profile
-
-
-def point_key(point: Any) -> str:
-    """Give a point's id within its device: its own, or `analog-input-1` for a BACnet object."""
-    return str(point.id or (point.object or "").replace(",", "-"))

@@ -21,7 +21,7 @@ from actors.alarm.models import (
 from actors.alarm.store import AlarmStore
 from actors.bus.bus import EventBus
 from actors.bus.frames import Frame, status_frames, value_frames
-from actors.core.errors import NotFoundError, UnreachableError
+from actors.core.errors import NotFoundError, StorageError, UnreachableError
 from actors.core.health import HealthState
 from actors.core.values import PointStatus
 from actors.point.models import PointConfig, PointFrame
@@ -535,3 +535,59 @@ async def test_a_running_engine_sets_a_flag_that_failed_as_soon_as_the_point_sto
     await until(lambda: world.states() == [ACTIVE] and world.engine._trouble is not None)
     world.to_points.away = False
     await until(lambda: world.flagged() == [P] and world.engine._trouble is None)
+
+
+async def test_after_a_restart_the_alarm_itself_says_which_limit_was_passed(world: World) -> None:
+    await world.watch(WARM)
+    await world.show(31.0)
+    world.engine = world.new_engine()
+    world.read(14.0)
+    world.lose()
+    await world.engine.resync()
+    assert world.states() == [CLEARED]
+
+
+async def test_one_alarm_that_the_store_refuses_holds_up_no_other(world: World) -> None:
+    await world.watch(WARM, message="refused")
+    await world.watch(WARM, Q)
+    raise_alarm = world.alarms.raise_alarm
+
+    def refuse(node_id: str, severity: Severity, message: str, *args: Any) -> Alarm:
+        if message == "refused":
+            raise StorageError("alarms", "it won't have this one")
+        return raise_alarm(node_id, severity, message, *args)
+
+    world.alarms.raise_alarm = refuse  # type: ignore[method-assign]
+    world.read(31.0, point=P)
+    world.read(31.0, point=Q)
+    with pytest.raises(StorageError):
+        await world.deliver()
+    assert world.alarm().node_id == Q
+    world.alarms.raise_alarm = raise_alarm  # type: ignore[method-assign]
+    await world.wait(1)
+    assert world.states() == [ACTIVE, ACTIVE]
+
+
+@pytest.mark.parametrize("condition", [StaleCondition(), FaultCondition()])
+async def test_a_point_store_that_knows_nothing_yet_clears_nothing(
+    world: World, condition: Condition
+) -> None:
+    await world.watch(condition)
+    await world.show(None, int(PointStatus.DOWN | PointStatus.FAULT))
+    assert world.states() == [ACTIVE]
+    world.restart_points()
+    await world.engine.resync()
+    assert world.states() == [ACTIVE]
+    await world.show(20.0)
+    await world.engine.resync()
+    assert world.states() == [CLEARED]
+
+
+async def test_a_clock_that_was_set_back_hides_no_value_from_the_alarms(world: World) -> None:
+    await world.watch(WARM)
+    await world.show(20.0)
+    world.now -= 3_600_000
+    world.read(31.0)
+    world.lose()
+    await world.engine.check_stale()
+    assert world.states() == [ACTIVE]

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actors.alarm.logic import Watch, after_acknowledge, after_clear, after_raise, describe
+from actors.alarm.logic import (
+    Side,
+    Watch,
+    after_acknowledge,
+    after_clear,
+    after_raise,
+    describe,
+    side_of,
+)
 from actors.alarm.models import (
     AlarmState,
     Condition,
@@ -42,6 +50,26 @@ def outside(limit: LimitCondition, value: float) -> bool:
 def well_inside(limit: LimitCondition, value: float) -> bool:
     below = limit.high is None or value <= limit.high - limit.deadband
     return below and (limit.low is None or value >= limit.low + limit.deadband)
+
+
+def leaves(limit: LimitCondition, value: float, side: Side | None) -> bool:
+    """Tell whether a value is past the deadband of the limit that was passed."""
+    if side == "high":
+        return limit.high is not None and value <= limit.high - limit.deadband
+    return side == "low" and limit.low is not None and value >= limit.low + limit.deadband
+
+
+def test_from_past_one_limit_into_the_deadband_of_the_other_is_the_end_of_the_alarm() -> None:
+    watch = Driven(LimitCondition(high=27, low=17, deadband=1))
+    assert watch.show(28.0)
+    assert watch.show(26.5)
+    assert not watch.show(17.5)
+    assert watch.show(16.0)
+    assert watch.show(17.5)
+    assert not watch.show(26.5)
+    assert watch.show(28.0)
+    assert watch.show(16.0), "from past one to past the other it stays"
+    assert watch.show(17.5)
 
 
 PLACES = ["outside", "in the deadband", "well inside", "not read"]
@@ -113,13 +141,15 @@ def test_an_alarm_comes_outside_and_goes_only_past_the_deadband(
     limit: LimitCondition, values: list[float]
 ) -> None:
     watch = Driven(limit.model_copy(update={"delay": 0.0}))
+    side: Side | None = None
     for value in values:
         before = watch.raised
         after = watch.show(value, after=1)
         if after and not before:
             assert outside(limit, value)
         if before and not after:
-            assert well_inside(limit, value)
+            assert well_inside(limit, value) or (not outside(limit, value) and leaves(limit, value, side))
+        side = side_of(limit, value, side)
 
 
 @given(

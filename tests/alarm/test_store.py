@@ -186,6 +186,16 @@ def test_applying_renews_what_nobody_touched_under_the_same_id(world: World) -> 
     assert found[0].condition == LimitCondition(high=35)
 
 
+def test_several_of_a_kind_on_one_point_are_all_kept(world: World) -> None:
+    given = [limit("a", 27.0), limit("a", 30.0), limit("b"), limit("a", 35.0)]
+    assert world.store.apply_configs(given, "campus.yaml") == 4
+    assert world.store.apply_configs(given, "campus.yaml") == 0
+    first = world.store.configs()[0][0]
+    assert world.store.apply_configs(given[:3], "campus.yaml") == 1
+    assert [each.node_id for each in world.store.in_force()[1]] == ["a", "a", "b"]
+    assert world.store.config(first.id) == first
+
+
 def test_what_a_person_edited_stays_even_when_its_origin_forgets_it(world: World) -> None:
     world.store.apply_configs([limit("a")], "campus.yaml")
     [config] = world.store.configs()[0]
@@ -593,3 +603,33 @@ TestModel = Model.TestCase
 TestModel.settings = settings(
     max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_a_shelf_whose_time_is_over_hides_nothing_while_nobody_takes_alarms_off_it(world: World) -> None:
+    alarm = world.up(world.config())
+    world.store.shelve(alarm.id, world.now + 60_000, "ana")
+    assert world.store.find(shelved=False)[0] == []
+    assert (world.store.summary().active, world.store.summary().shelved) == (0, 1)
+    world.now += 60_000
+    world.reopen()
+    assert [each.id for each in world.store.find(shelved=False)[0]] == [alarm.id]
+    assert world.store.find(shelved=True)[0] == []
+    assert (world.store.summary().active, world.store.summary().shelved) == (1, 0)
+
+
+def test_an_alarm_that_comes_and_goes_on_the_shelf_stays_there_and_is_back_afterwards(world: World) -> None:
+    config = world.config()
+    alarm = world.up(config)
+    until = world.now + 60_000
+    world.store.shelve(alarm.id, until, "ana")
+    world.store.clear(alarm.id)
+    assert world.up(config).shelved_until == until
+    world.store.acknowledge(alarm.id, "ana")
+    world.store.clear(alarm.id)
+    again = world.up(config)
+    assert (again.id != alarm.id, again.shelved_until) == (True, until)
+    world.now = until
+    world.reopen()
+    assert set(world.store.unshelve_due()) == {alarm.id, again.id}
+    assert world.store.get(again.id).state is ACTIVE
+    assert [step.event for step in world.store.history(again.id)[0]] == ["unshelved", "raised"]

@@ -10,8 +10,10 @@ from fastapi.testclient import TestClient
 
 from actors.alarm.store import AlarmStore
 from actors.audit.store import AuditStore
+from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.journal import JournalStore
+from actors.core.store import Store
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
@@ -23,6 +25,7 @@ from actors.point.store import PointStore
 from actors.user.store import UserStore
 from api.app import create_app
 from api.deps import Campus, SiteActors
+from api.middleware import PAGE
 from api.stores import CAMPUS_STORES, SITE_STORES
 from tests.support import InProcess
 
@@ -62,6 +65,11 @@ class Served:
 
 def binding(number: int) -> ProtocolBinding:
     return ProtocolBinding.bacnet(1001, "analog-value", number, "ip")
+
+
+def backups(site: str, folder: Path, actors: dict[str, Any]) -> InProcess:
+    stores = {name: each for name, each in actors.items() if isinstance(each.target, Store)}
+    return InProcess(BackupScheduler(site, folder, stores))
 
 
 @pytest.fixture
@@ -107,6 +115,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         | {"journal": journal},
         engines={"history_reader": InProcess(HistoryReader(tmp_path))},
     )
+    site.engines["backups"] = backups("north", tmp_path, site.actors())
     campus = Campus(
         name="Test",
         version="0",
@@ -116,7 +125,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         bus=InProcess(EventBus("campus")),
         stores={name: InProcess(plain(tmp_path / "campus")) for name, plain in CAMPUS_STORES.items()},
     )
-    with TestClient(create_app(campus), client=("127.0.0.1", 0), raise_server_exceptions=False) as client:
+    campus.engines["backups"] = backups("campus", tmp_path / "campus", campus.actors())
+    with TestClient(create_app(campus), client=PAGE, raise_server_exceptions=False) as client:
         yield Served(campus, client, points, history, alarms)
     others = [each.target for each in (*site.stores.values(), *campus.stores.values())]
     for store in (nodes, history, alarms, overrides, users, audit, *others):

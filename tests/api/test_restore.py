@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.audit.store import AuditStore
+from actors.backup import files
 from actors.core import sqlite
 from actors.core.clock import to_iso
 from actors.node.models import Node, NodeType
@@ -29,8 +30,8 @@ def data(tmp_path: Path) -> Path:
     nodes, audit = NodeStore(folder / "north"), AuditStore(folder / "campus")
     nodes.create(room("kept"))
     audit.add("ana", "first", "x")
-    nodes.backup()
-    audit.backup()
+    files.back_up(nodes.path)
+    files.back_up(audit.path)
     nodes.create(room("later"))
     audit.add("ana", "second", "x")
     nodes.close()
@@ -79,12 +80,12 @@ def test_nothing_happens_without_a_yes(data: Path) -> None:
 
 
 def test_the_newest_backup_before_a_time_is_taken(data: Path) -> None:
-    [first] = sqlite.backups(data / "north" / "nodes.db")
+    [first] = files.backups(data / "north" / "nodes.db")
     time.sleep(0.02)
     store = NodeStore(data / "north")
-    store.backup()
+    files.back_up(store.path)
     store.close()
-    before = to_iso(sqlite.backup_time(first))
+    before = to_iso(first.time)
     assert cli.invoke(app, ["restore", "nodes@north", "--yes", "--data", str(data)]).exit_code == 0
     assert ids(data) == ["kept", "later"]
     at = ["restore", "nodes@north", "--yes", "--at", before, "--data", str(data)]
@@ -123,15 +124,63 @@ def test_a_folder_in_use_is_left_alone(data: Path) -> None:
 
 
 def test_a_damaged_backup_is_found_before_anything_is_touched(data: Path) -> None:
-    [backup] = sqlite.backups(data / "north" / "nodes.db")
-    content = bytearray(backup.read_bytes())
+    [backup] = files.backups(data / "north" / "nodes.db")
+    content = bytearray(backup.path.read_bytes())
     content[100:3000] = b"\xa5" * 2900
-    backup.write_bytes(content)
+    backup.path.write_bytes(content)
+    backup.manifest.unlink()
     done = cli.invoke(app, ["restore", "--yes", "--data", str(data)])
     assert done.exit_code == 2
     assert "nothing was changed" in done.output
     assert ids(data) == ["kept", "later"]
     assert not list(data.glob("*/*.replaced-*"))
+
+
+def test_a_backup_that_was_changed_is_refused_by_name(data: Path) -> None:
+    [backup] = files.backups(data / "north" / "nodes.db")
+    connection = apsw.Connection(str(backup.path))
+    connection.execute("UPDATE node SET dis = 'evil'")
+    connection.close()
+    assert sqlite.damage(backup.path) is None, "SQLite finds nothing wrong with it"
+    done = cli.invoke(app, ["restore", "--yes", "--data", str(data)])
+    assert done.exit_code == 2
+    assert f"{backup.path} is not sound: it was changed after it was made" in done.output
+    assert ids(data) == ["kept", "later"]
+    backup.manifest.write_text("{}")
+    done = cli.invoke(app, ["restore", "--yes", "--data", str(data)])
+    assert (done.exit_code, "json can't be read" in done.output) == (2, True)
+    backup.manifest.unlink()
+    done = cli.invoke(app, ["restore", "nodes@north", "--yes", "--data", str(data)])
+    assert done.exit_code == 0, "one of an older version has no manifest"
+
+
+def test_the_newest_is_the_last_made_whatever_the_clock_said(data: Path) -> None:
+    path = data / "north" / "nodes.db"
+    store = NodeStore(data / "north")
+    ahead = files.back_up(path, clock=lambda: 2_200_000_000_000)
+    store.create(room("last"))
+    behind = files.back_up(path, clock=lambda: 1_000_000_000_000, keep=2)
+    assert [each.path for each in files.backups(path)] == [behind, ahead], "the newest is not pruned"
+    store.close()
+    assert cli.invoke(app, ["restore", "nodes@north", "--yes", "--data", str(data)]).exit_code == 0
+    assert ids(data) == ["kept", "last", "later"]
+
+
+def test_copies_of_an_older_version_are_listed_before_all_numbered_ones(data: Path) -> None:
+    [numbered] = files.backups(data / "north" / "nodes.db")
+    older = numbered.path.with_name("nodes.db.99999999999999.bak")
+    shutil.copy(numbered.path, older)
+    assert [each.path for each in files.backups(data / "north" / "nodes.db")] == [numbered.path, older]
+
+
+def test_a_copy_that_doesnt_fit_on_the_disk_leaves_the_file_that_is_there(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "damage", lambda path: "no room" if path.suffix == ".restoring" else None)
+    done = cli.invoke(app, ["restore", "nodes@north", "--yes", "--data", str(data)])
+    assert (done.exit_code, "no room" in done.output) == (2, True)
+    assert ids(data) == ["kept", "later"]
+    assert not list(data.glob("*/*.restoring*"))
 
 
 def test_a_whole_audit_log_is_confirmed_also_while_it_is_open(data: Path) -> None:

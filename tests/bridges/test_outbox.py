@@ -87,6 +87,46 @@ async def test_a_store_that_knows_no_point_gets_all_configurations_and_last_rows
     assert points.get("b").time == 1000
 
 
+async def test_what_a_store_took_shortly_before_it_died_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = Points()
+    async with running(points) as outbox:
+        outbox.configure([PointConfig(id="a")])
+        for at in (1000, 2000, 3000):
+            outbox.put(row("a", at / 1000, at))
+            assert await outbox.drained(1)
+        points.restart()
+        points.frames.clear()
+        outbox.put(row("a", 4.0, 4000))
+        assert await outbox.drained(1)
+        assert {at for frame in points.frames for at in frame.times} >= {1000, 2000, 3000, 4000}
+        assert points.value("a") == 4.0
+        monkeypatch.setattr(module, "AGAIN", 0.0)
+        outbox.put(row("a", 5.0, 5000))
+        assert await outbox.drained(1)
+        assert outbox._taken_lately() == []
+
+
+async def test_a_refused_frame_takes_none_with_it_that_waited_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "REFUSALS", 2)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    points = Points()
+    outbox = Outbox(InProcess(points))
+    outbox.configure([PointConfig(id="a"), PointConfig(id="wide")])
+    outbox.put(row("a", 1.0, 1000))
+    outbox.put(row("wide", 2**70, 1000))  # can't be encoded
+    outbox.put(row("a", 2.0, 2000))
+    task = asyncio.create_task(outbox.run())
+    assert await outbox.drained(5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [at for frame in points.frames for at in frame.times] == [1000, 2000]
+    assert outbox.lost_rows == 1
+
+
 async def test_a_frame_that_the_store_refuses_does_not_hold_up_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

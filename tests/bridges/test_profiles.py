@@ -1,10 +1,14 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from actors.alarm.models import LimitCondition, StateCondition
 from actors.node.models import NodeType
 from api.config import ConfigFileError, load
+from bridges.config import AlarmDefaults
 from bridges.model import alarm_configs, site_nodes
 from bridges.profiles import load_profile, shipped
 
@@ -84,6 +88,31 @@ def test_the_profiles_that_come_with_the_program_are_good(name: str) -> None:
         ("unit: 3", "unit: [3]", 17, "sites[0].devices[2].unit"),
         ("deadband: 1", "deadband: -1", 21, "-1 is not valid"),
         ("dis: North\n", "dis: North\n    dis: Again\n", 5, "duplicate key"),
+        (
+            "    networks:",
+            "   networks:",
+            8,
+            "doesn't fit in with what begins at line 3",
+        ),
+        ("dis: North", "dis: 'North", 4, "is never closed"),
+        ("id: mb, protocol: modbus", "id: mb, protocol: bacnet-sc", 10, "'bacnet-sc' is no protocol of ours"),
+        ("port: 47809", "transport: sc", 9, "BACnet over 'sc' is not offered"),
+        ("port: 47809", "baudrate: 9600", 9, "baudrate: this key doesn't belong here"),
+        ("port: 47809", "address: 'fe80::1/64'", 9, "BACnet over IPv6 is not offered"),
+        ("port: 47809", "address: 10.0.0.300/24", 9, "'10.0.0.300/24' is no address with prefix length"),
+        ("port: 47809", "address: 10.0.0.3", 9, "write 10.0.0.3/24"),
+        ("port: 47809", "bbmd: 'bbmd:99999'", 9, "'bbmd:99999' is no IPv4 address"),
+        ("port: 47809", "bbmd: '10.0.0.5:x'", 9, "x is no UDP port"),
+        ("1001, network: ip", "1001, network: mb", 12, "a bacnet device, 'mb' speaks modbus"),
+        ("id: mb, ", "id: ip, ", 10, "network 'ip' is there twice"),
+        ("id: relay, ", "id: power, ", 22, "points[1].id: 'power' is there twice"),
+        ("register: coil", "register: discrete", 22, "writable: nothing can write a discrete input"),
+        ("data_type: bool", "data_type: int32", 22, "data_type: 'int32' is not valid: bool for a coil"),
+        ("address: 10,", "address: 65535,", 20, "address: 65535 is not valid: at most 65534"),
+        ("high: 50", "high: 50, low: 60", 21, "alarm: low plus the deadband must lie below high"),
+        ("analog-input,1", "analog-inptu,1", 14, "object: 'analog-inptu' is no object type"),
+        ("profile: vav-reheat", "profile: .", 13, "is a folder, not a file"),
+        ('object: "analog-input,1"', "id: a, register: coil, address: 1", 14, "needs object"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_line_and_key(
@@ -114,8 +143,44 @@ def test_a_file_that_isnt_there_and_a_folder_are_refused(tmp_path: Path) -> None
             load(path)
 
 
+@pytest.mark.parametrize(
+    ("second", "fits"),
+    [
+        ("{id: b, register: holding, address: 11, data_type: uint32}", False),
+        ("{id: b, register: holding, address: 12, data_type: uint32}", True),
+        ("{id: b, register: input, address: 11, data_type: uint32}", True),
+        ("{id: b, register: holding, address: 11, data_type: uint16}", True),
+        ("{id: b, register: holding, address: 10, data_type: int64}", True),
+    ],
+    ids=["torn", "behind it", "another table", "a word of it", "it is part of a wider one"],
+)
+def test_values_that_share_only_some_registers_are_refused(tmp_path: Path, second: str, fits: bool) -> None:
+    path = write(tmp_path, GOOD + f"          - {second}\n")
+    if fits:
+        load(path)
+        return
+    with pytest.raises(ConfigFileError, match=r"points\[2\].address: b \(uint32, 11 to 12\) and power"):
+        load(path)
+
+
 def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("port: 47809", "prot: 1").replace("unit: 3", "unit: 999")
     with pytest.raises(ConfigFileError) as caught:
         load(write(tmp_path, text))
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    "alarm",
+    [
+        {"high": 30, "states": [1]},
+        {"state": True, "states": [True]},
+        {"deadband": 1},
+        {"high": 20, "low": 19, "deadband": 1},
+        {"high": math.inf},
+        {"states": []},
+    ],
+)
+def test_an_alarm_that_says_two_things_or_nothing_is_refused(alarm: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        AlarmDefaults.model_validate(alarm)

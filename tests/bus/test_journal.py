@@ -113,6 +113,7 @@ def test_old_events_go_but_those_that_a_subscriber_waits_for_stay_longer(
 ) -> None:
     monkeypatch.setattr(journal_module, "PRUNE_EVERY", 1)
     now = [NOON]
+    monkeypatch.setattr("actors.core.store.monotonic", lambda: now[0] / 1000)
     store = JournalStore(tmp_path, clock=lambda: now[0])
     store.append([entry(1), entry(2), entry(3)])
     store.subscribe("router", None, 0)

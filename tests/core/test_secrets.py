@@ -1,3 +1,4 @@
+import os
 import stat
 import threading
 from pathlib import Path
@@ -64,3 +65,19 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_text("not a key")
     with pytest.raises(StorageError, match="is no key"):
         Secrets(tmp_path)
+
+
+def test_a_new_key_is_on_the_disk_before_anything_is_sealed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def sync(handle: int) -> None:
+        assert not (tmp_path / KEY_FILE).exists() or stat.S_ISDIR(os.fstat(handle).st_mode)
+        synced.append(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    Secrets(tmp_path)
+    assert len(synced) == 2
+    Secrets(tmp_path)
+    assert len(synced) == 2

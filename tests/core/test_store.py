@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import apsw
 import pytest
 
+from actors.backup import files
 from actors.bus.events import EntityCreated
 from actors.core import sqlite
 from actors.core.errors import AlreadyOwnedError, BadInputError, NewerFileError, StorageError
@@ -93,8 +94,8 @@ def test_an_old_file_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
     old.close()
     store = Things(tmp_path)
     assert names(store) == ["fan"]
-    [copy] = sqlite.backups(store.path)
-    assert apsw.Connection(str(copy)).pragma("user_version") == 1
+    [copy] = files.backups(store.path)
+    assert apsw.Connection(str(copy.path)).pragma("user_version") == 1
 
 
 class Failing(Things):
@@ -121,7 +122,7 @@ def test_a_newer_file_is_refused_by_name_and_version(tmp_path: Path) -> None:
 def test_a_damaged_file_is_set_aside_and_the_newest_backup_restored(tmp_path: Path) -> None:
     store = Things(tmp_path)
     store.add("kept")
-    store.backup()
+    files.back_up(store.path)
     store.add("lost")
     store.close()
     data = bytearray(store.path.read_bytes())
@@ -140,7 +141,7 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "things.db").write_bytes(b"this is not a database, it is a letter" * 100)
     store = Things(tmp_path)
     assert names(store) == []
-    assert "no backup: it starts empty" in store.health().reasons[0]
+    assert "no sound backup: it starts empty" in store.health().reasons[0]
 
 
 def test_events_wait_for_the_commit_and_vanish_with_a_rollback(tmp_path: Path) -> None:
@@ -167,11 +168,11 @@ def test_events_wait_for_the_commit_and_vanish_with_a_rollback(tmp_path: Path) -
 def test_backups_are_pruned_and_sound(tmp_path: Path) -> None:
     store = Things(tmp_path)
     store.add("fan")
-    for _ in range(sqlite.KEEP_BACKUPS + 3):
-        newest = Path(store.backup())
-    kept = sqlite.backups(store.path)
-    assert len(kept) <= sqlite.KEEP_BACKUPS
-    assert kept[0] == newest
+    for _ in range(files.KEEP + 3):
+        newest = files.back_up(store.path)
+    kept = files.backups(store.path)
+    assert len(kept) <= files.KEEP
+    assert kept[0].path == newest
     assert sqlite.damage(newest) is None
 
 
@@ -273,7 +274,7 @@ def test_versions_rise_and_a_file_from_a_backup_never_repeats_one(tmp_path: Path
     now = [1000]
     seen: list[Any] = []
     store = Watched(tmp_path, seen.append, lambda: now[0])
-    store.backup()
+    files.back_up(store.path)
     versions = [store.config_moved() for _ in range(3)]
     assert versions == [1000, 1001, 1002]
     now[0] = 500

@@ -9,7 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from actors.bus.events import EntityCreated, EntityDeleted, EntityUpdated
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.node.models import Node, NodeChange, NodeType, ProtocolBinding
-from actors.node.store import NodeStore
+from actors.node.store import MAX_LEVELS, NodeStore
 
 
 @pytest.fixture
@@ -264,3 +264,21 @@ TestModel = Model.TestCase
 TestModel.settings = settings(
     max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_nodes_stand_below_one_another_only_so_deep_however_they_get_there(store: NodeStore) -> None:
+    def chain(name: str, levels: int) -> None:
+        for n in range(levels):
+            parent = f"{name}{n - 1}" if n else None
+            store.create(Node(id=f"{name}{n}", node_type=NodeType.SITE, dis="x", parent_id=parent))
+
+    chain("a", MAX_LEVELS)
+    last = Node(id="over", node_type=NodeType.SITE, dis="x", parent_id=f"a{MAX_LEVELS - 1}")
+    with pytest.raises(BadInputError, match="32 levels"):
+        store.create(last)
+    chain("b", 2)
+    with pytest.raises(BadInputError, match="32 levels"):
+        store.update("b0", NodeChange(parent_id=f"a{MAX_LEVELS - 2}"))
+    store.update("b0", NodeChange(parent_id=f"a{MAX_LEVELS - 3}"))
+    [tree] = store.tree("a0")
+    assert tree.node.id == "a0"

@@ -191,6 +191,7 @@ def test_the_log_is_pruned_and_filtered(world: World, monkeypatch: pytest.Monkey
     assert world.store.log("south")[0] == []
     assert len(world.store.log(recipient_id=ana, state=QUEUED)[0]) == 4
     monkeypatch.setattr(store_module, "PRUNE_EVERY", 1)
+    monkeypatch.setattr("actors.core.store.monotonic", lambda: world.now / 1000)
     world.store.attempted(first[0].id)
     world.now += store_module.KEEP + 1
     world.store.queue([notice("new", ana)])

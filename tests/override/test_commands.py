@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.errors import BadInputError, ConflictError, NotFoundError, WriteFailedError
+from actors.bus.bus import EventBus
+from actors.bus.events import DeviceDiscovered
+from actors.bus.frames import event_frame
+from actors.core.errors import (
+    BadInputError,
+    BridgeError,
+    ConflictError,
+    NotFoundError,
+    UnreachableError,
+    WriteFailedError,
+    WriteUnsureError,
+)
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.node.store import NodeStore
@@ -37,6 +49,8 @@ class Register:
     def __init__(self) -> None:
         self.value: PointValue | None = 5.0
         self.fails = False
+        self.deaf = False
+        """It takes what it is sent, but its answers are lost."""
         self.written: list[PointValue | None] = []
 
     async def write(self, point_id: str, value: PointValue | None) -> PointValue | None:
@@ -44,6 +58,8 @@ class Register:
             raise WriteFailedError(point_id, "illegal data value (3)")
         self.written.append(value)
         self.value = value
+        if self.deaf:
+            raise WriteUnsureError(point_id, "no answer within 2 s")
         return value
 
 
@@ -53,14 +69,25 @@ class Controller:
     def __init__(self) -> None:
         self.slots: list[PointValue | None] = [None] * 16
         self.fails = False
+        self.deaf = False
+        self.commandable = True
+        self.hangs: dict[str, asyncio.Event] = {}
 
     async def write(self, point_id: str, value: PointValue | None, priority: int) -> PointValue | None:
-        if self.fails:
+        if self.fails or (value is None and not self.commandable):
             raise WriteFailedError(point_id, "write-access-denied")
         self.slots[priority - 1] = value
+        if self.deaf:
+            raise WriteUnsureError(point_id, "no answer within 3 s")
         return next((slot for slot in self.slots if slot is not None), 20.0)
 
     async def priority_array(self, point_id: str) -> PriorityArray:
+        if point_id in self.hangs:
+            await self.hangs[point_id].wait()
+        if self.deaf:
+            raise BridgeError("d", "no answer within 3 s")
+        if not self.commandable:
+            raise ConflictError("point", point_id, "it has no priority array: unknown-property")
         return PriorityArray(id=point_id, slots=self.slots, relinquish_default=20.0)
 
 
@@ -77,6 +104,7 @@ class Site:
         for point_id, binding, capabilities in (
             ("d/m", modbus, able),
             ("d/b", bacnet, able),
+            ("d/b2", bacnet, able),
             ("d/ro", bacnet, NodeCapabilities(readable=True)),
             ("v", None, able),
         ):
@@ -96,14 +124,24 @@ class Site:
         frame.add("d/m", 5.0, 1)
         frame.add("d/b", 20.0, 1)
         self.points.set_many(frame.encode())
-        self.engine = CommandEngine(
+        self.engine = self.restarted()
+
+    def restarted(self, bus: Any = None) -> CommandEngine:
+        return CommandEngine(
             "north",
             InProcess(self.nodes),
             InProcess(self.points),
             InProcess(self.overrides),
             {"modbus": InProcess(self.register), "bacnet": InProcess(self.controller)},
+            bus=bus,
             clock=self.clock,
         )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -164,15 +202,7 @@ async def test_an_override_ends_on_time_and_again_until_the_device_takes_it(site
 async def test_an_override_ends_also_after_a_restart(site: Site) -> None:
     await site.engine.write("d/m", WriteRequest(value=30.0, duration=60), "ana")
     site.clock.now += 61_000
-    again = CommandEngine(
-        "north",
-        InProcess(site.nodes),
-        InProcess(site.points),
-        InProcess(site.overrides),
-        {"modbus": InProcess(site.register)},
-        clock=site.clock,
-    )
-    await again.expire()
+    await site.restarted().expire()
     assert site.register.value == 1.0
 
 
@@ -209,6 +239,115 @@ async def test_a_device_that_was_down_is_sent_again_what_is_in_force(site: Site)
     site.register.written.clear()
     await site.engine.reassert("d")
     assert site.register.written == [7.0]
+
+
+@pytest.mark.parametrize("point_id", ["d/m", "d/b"])
+async def test_a_write_whose_answer_was_lost_is_given_back_also_after_a_restart(
+    site: Site, point_id: str
+) -> None:
+    site.register.deaf = site.controller.deaf = True
+    with pytest.raises(WriteUnsureError):
+        await site.engine.write(point_id, WriteRequest(value=30.0, duration=3600), "ana")
+    await site.engine.expire()
+    assert (await site.engine.health()).state == "degraded"
+    site.register.deaf = site.controller.deaf = False
+    await site.restarted().expire()
+    assert site.controller.slots[7] is None
+    assert site.register.value in {5.0, 1.0}
+    assert site.overrides.everything() == []
+
+
+@pytest.mark.parametrize("point_id", ["d/m", "d/b"])
+async def test_a_write_whose_answer_was_lost_gives_way_to_the_one_before(site: Site, point_id: str) -> None:
+    await site.engine.write(point_id, WriteRequest(value=25.0), "ana")
+    [before] = site.overrides.everything()
+    site.register.deaf = site.controller.deaf = True
+    with pytest.raises(WriteUnsureError):
+        await site.engine.write(point_id, WriteRequest(value=30.0), "bob")
+    assert site.overrides.everything() == [before]
+    site.register.deaf = site.controller.deaf = False
+    await site.engine.expire()
+    assert 25.0 in {site.controller.slots[7], site.register.value}
+    assert site.overrides.everything() == [before]
+    assert site.engine._doubts == {}
+
+
+async def test_a_bridge_that_does_not_answer_leaves_the_slot_to_be_given_back(site: Site) -> None:
+    async def gone(*args: Any) -> None:
+        raise UnreachableError("bacnet@north", "it is restarting")
+
+    site.controller.write = gone  # type: ignore[method-assign]
+    with pytest.raises(UnreachableError):
+        await site.engine.write("d/b", WriteRequest(value=30.0), "ana")
+    [noted] = site.overrides.everything()
+    assert noted.expires_at == site.clock.now
+
+
+async def test_one_slow_device_makes_no_other_override_late(site: Site) -> None:
+    for point_id in ("d/b", "d/b2"):
+        await site.engine.write(point_id, WriteRequest(value=30.0, duration=60), "ana")
+    site.controller.hangs["d/b"] = asyncio.Event()
+    site.clock.now += 60_000
+    first = asyncio.create_task(site.engine.expire())
+    await until(lambda: [each.node_id for each in site.overrides.everything()] == ["d/b"])
+    await site.engine.expire()  # what is under way isn't begun twice
+    site.controller.hangs["d/b"].set()
+    await first
+    assert site.overrides.everything() == []
+
+
+async def test_a_setpoint_that_is_not_commandable_goes_back_to_its_default(site: Site) -> None:
+    site.controller.commandable = False
+    await site.engine.write("d/b", WriteRequest(value=30.0, duration=60), "ana")
+    site.clock.now += 61_000
+    await site.engine.expire()
+    assert site.controller.slots[7] == 1.0
+    assert site.overrides.everything() == []
+    await site.engine.write("d/b", WriteRequest(value=30.0), "ana")
+    await site.engine.relinquish("d/b", 8, "ana")
+    assert site.overrides.everything() == []
+
+
+async def test_an_override_whose_node_is_gone_is_forgotten_after_a_day_and_stops_nobody(site: Site) -> None:
+    await site.engine.write("d/b", WriteRequest(value=30.0, duration=60), "ana")
+    await site.engine.write("d/m", WriteRequest(value=7.0), "ana")
+    site.nodes.delete("d/b")
+    site.clock.now += 61_000
+    await site.engine.expire()
+    assert "no node 'd/b'" in (await site.engine.health()).reasons[0]
+    site.register.written.clear()
+    await site.engine.reassert("d")
+    assert site.register.written == [7.0]
+    site.clock.now += 86_400_000
+    site.engine._retry_at.clear()
+    await site.engine.expire()
+    assert [each.node_id for each in site.overrides.everything()] == ["d/m"]
+    assert (await site.engine.health()).state == "healthy"
+
+
+async def test_a_device_is_sent_what_is_in_force_when_the_engine_or_its_bridge_starts(site: Site) -> None:
+    site.overrides.put("d/m", 8, 7.0, "ana")  # noted, and then the engine was killed
+    bus = EventBus("north")
+    engine = site.restarted(InProcess(bus))
+    await engine.start()
+    await until(lambda: site.register.written == [7.0])
+    found = DeviceDiscovered(device_key="d", protocol="modbus", network_id="n")
+    await bus.publish([event_frame(found)])
+    await until(lambda: site.register.written == [7.0, 7.0])
+    await engine.stop()
+
+
+async def test_a_relinquish_that_is_killed_halfway_is_still_noted(site: Site) -> None:
+    await site.engine.write("d/m", WriteRequest(value=7.0), "ana")
+
+    async def killed(*args: Any) -> None:
+        assert [each.value for each in site.overrides.everything()] == [7.0]
+        raise UnreachableError("modbus@north", "it is restarting")
+
+    site.register.write = killed  # type: ignore[method-assign]
+    with pytest.raises(UnreachableError):
+        await site.engine.relinquish("d/m", 8, "ana")
+    assert [each.value for each in site.overrides.everything()] == [7.0]
 
 
 async def test_what_cannot_be_commanded_is_refused(site: Site) -> None:

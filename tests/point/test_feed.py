@@ -181,6 +181,65 @@ def test_notes_travel_in_order_between_frames_and_through_the_queue_file(tmp_pat
     ]
 
 
+@pytest.mark.parametrize("spilled", [False, True])
+def test_a_frame_that_history_refuses_for_good_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spilled: bool
+) -> None:
+    monkeypatch.setattr("actors.point.feed.REFUSALS", 3)
+    if spilled:
+        monkeypatch.setattr("actors.point.feed.IN_MEMORY", 0)
+    history = History()
+    history.trouble = ConnectionError("it restarts")
+    feed = HistoryFeed(lambda frame: picky(history, frame), tmp_path / "queue.bin", retry=0.001)
+    for n in range(5):
+        feed(one(n, "bad" if n == 2 else "p"))
+    history.asked.wait(5)
+    history.trouble = None
+    until(lambda: len(history.rows) == 4 and bool(history.gaps))
+    feed.close()
+    assert sorted(history.rows) == [("p", START + n * MINUTE) for n in (0, 1, 3, 4)]
+    at = START + 2 * MINUTE
+    assert ("bad", at, at, GapKind.LOST, GapReason.QUEUE_LOST) in history.gaps
+    assert not list(tmp_path.glob("queue*"))
+
+
+def picky(history: History, frame: bytes) -> None:
+    if b"bad" in frame and not are_notes(frame) and history.trouble is None:
+        raise ValueError("history can't merge this into a chunk")
+    history(frame)
+
+
+def test_a_queue_file_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    history, sent = History(), []
+
+    def send(frame: bytes) -> None:
+        history(frame)
+        sent.append(frame)
+        if len(sent) == 3:
+            raise ConnectionError("it restarts")
+
+    (tmp_path / "queue.bin").write_bytes(
+        b"".join(len(each).to_bytes(4, "big") + each for each in map(one, range(5)))
+    )
+    feed = HistoryFeed(send, tmp_path / "queue.bin", retry=0.001)
+    feed(one(5))
+    until(lambda: len(set(history.rows)) == 6)
+    feed.close()
+    samples = [frame for frame in sent if not are_notes(frame)]
+    assert len(samples) == 7, "one was sent twice, and none before it"
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"\0\0\0\x20", b"\0\0\0\x20half"])
+def test_whatever_half_a_frame_is_it_is_noted(tmp_path: Path, rest: bytes) -> None:
+    history = History()
+    (tmp_path / "queue.bin").write_bytes(len(one(0)).to_bytes(4, "big") + one(0) + rest)
+    feed = HistoryFeed(history, tmp_path / "queue.bin", retry=0.001)
+    feed(one(1))
+    until(lambda: bool(history.gaps))
+    feed.close()
+    assert GapReason.QUEUE_LOST in {gap[4] for gap in history.gaps}
+
+
 def test_notes_are_told_from_frames() -> None:
     notes = no_gaps()
     assert not are_notes(one(1))

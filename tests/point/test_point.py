@@ -28,7 +28,8 @@ class World:
         self.recorded: list[PointFrame] = []
         self.gaps: list[tuple[Any, ...]] = []
         self.tick = 0.0
-        self.store = PointStore("north", self, self._record, lambda: 0, lambda: self.tick)
+        self.now = 10_000_000
+        self.store = PointStore("north", self, self._record, lambda: self.now, lambda: self.tick)
         self.store.configure([PointConfig(id=P, units="degrees-celsius", cov_increment=0.5, interval=10)])
 
     def values(self, ids: list[str], values: list[Any], times: list[int]) -> None:
@@ -130,6 +131,19 @@ def test_what_a_dead_bridge_missed_is_noted_when_it_is_back(world: World) -> Non
     assert world.gaps == [(P, 10**9, 10**9 + 39_000, "lost", "bridge down")]
 
 
+def test_what_a_device_refused_for_long_is_noted_when_it_gives_a_value_again(world: World) -> None:
+    world.set(1.0, 1_000)
+    for _ in range(6):
+        world.tick += 10
+        world.set(1.0, 1_000, PointStatus.FAULT)
+    assert world.gaps == []
+    world.set(2.0, 70_000)
+    assert world.gaps == [(P, 1_000, 70_000, GapKind.LOST, GapReason.DEVICE_FAULT)]
+    world.set(2.0, 80_000, PointStatus.FAULT)  # a reading of its own, which the device flags
+    world.set(2.0, 90_000)
+    assert len(world.gaps) == 1
+
+
 def test_what_a_source_had_to_drop_is_handed_on(world: World) -> None:
     notes = GapNotes([P], [1], [2], [GapKind.LOST], [GapReason.POINTS_DOWN])
     world.store.lost(notes.encode())
@@ -155,8 +169,19 @@ def test_a_clock_that_jumps_makes_nothing_stale(world: World) -> None:
 def test_an_older_reading_doesnt_replace_a_newer_one(world: World) -> None:
     world.set(2.0, 2000)
     world.set(1.0, 1000)
-    assert world.store.get(P).value == 2.0
-    assert len(world.recorded) == 2
+    world.set(1.0, 1500, PointStatus.FAULT)
+    assert (world.store.get(P).value, world.store.get(P).status) == (2.0, 0)
+    assert world.value_rows == [(P, 2.0, 2000)], "who follows must not take it for the newest"
+    assert [each.times for each in world.recorded] == [[2000], [1000], [1500]]
+
+
+def test_a_clock_that_was_set_back_doesnt_freeze_the_value(world: World) -> None:
+    world.set(20.0, 10_000_000)
+    world.now = 6_400_000
+    world.set(31.0, 6_400_000)
+    assert (world.store.get(P).value, world.store.get(P).time) == (31.0, 6_400_000)
+    world.set(30.0, 6_390_000)
+    assert world.store.get(P).value == 31.0, "from then on, late is late again"
 
 
 def test_a_point_without_its_device_is_disabled(world: World) -> None:

@@ -129,6 +129,13 @@ def test_each_fault_names_its_block(blocks: list[dict[str, Any]], block: str, me
         "class A:\n    pass\nresult = 1",
         "result = getattr(1, 'real')",
         "try:\n    result = 1\nfinally:\n    result = 2",
+        "try:\n    result = 1\nexcept* ValueError:\n    result = 2",
+        "match 1.0:\n    case float(__class__=c):\n        result = c",
+        "match 1.0:\n    case __x:\n        result = 1",
+        "result = type(1)",
+        "result = globals()",
+        "result = f'{(1).__class__}'",
+        "assert 1\nresult = 1",
     ],
 )
 def test_what_a_script_may_not_do_is_refused(source: str) -> None:

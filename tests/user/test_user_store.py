@@ -1,7 +1,9 @@
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
+from argon2 import PasswordHasher, Type, extract_parameters
 
 from actors.core.errors import ConflictError, NotAuthenticatedError
 from actors.user.models import NewUser, Permission, RoleName, UserChange
@@ -147,3 +149,58 @@ def test_a_viewer_may_only_read(store: UserStore) -> None:
     assert store.roles()[RoleName.VIEWER] == []
     assert Permission.WRITE_POINTS in store.roles()[RoleName.OPERATOR]
     assert Permission.MANAGE_USERS not in store.roles()[RoleName.OPERATOR]
+
+
+WEAK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def hash_in_file(store: UserStore) -> str:
+    connection = apsw.Connection(str(store.path), flags=apsw.SQLITE_OPEN_READONLY)
+    [[found]] = connection.execute("SELECT password_hash FROM user WHERE username = 'ana'").fetchall()
+    connection.close()
+    return str(found)
+
+
+@pytest.fixture
+def weak(store: UserStore, token: str, clock: Clock) -> UserStore:
+    """A store whose file has a hash of weaker parameters, as an older version made it."""
+    store.close()
+    connection = apsw.Connection(str(store.path))
+    connection.execute("UPDATE user SET password_hash = ?", (WEAK.hash(PASSWORD),))
+    connection.close()
+    return UserStore(store.path.parent, clock=clock)
+
+
+def test_a_login_hashes_a_weakly_hashed_password_anew(weak: UserStore, clock: Clock) -> None:
+    before = hash_in_file(weak)
+    assert extract_parameters(before).time_cost == 1
+    token = weak.login("ana", PASSWORD).access_token
+    after = hash_in_file(weak)
+    parameters = extract_parameters(after)
+    assert parameters == extract_parameters(PasswordHasher().hash("x")), "those of this program"
+    assert parameters.type is Type.ID
+    assert weak.authenticate(token).username == "ana", "no token ends by it"
+    weak.close()
+    again = UserStore(weak.path.parent, clock=clock)
+    assert again.login("ana", PASSWORD)
+    assert hash_in_file(again) == after, "once"
+    again.close()
+
+
+def test_a_wrong_password_or_a_disabled_user_upgrades_nothing(weak: UserStore) -> None:
+    before = hash_in_file(weak)
+    with pytest.raises(NotAuthenticatedError):
+        weak.login("ana", "wrong")
+    assert hash_in_file(weak) == before
+    weak.run("UPDATE user SET enabled = 0")
+    with pytest.raises(NotAuthenticatedError):
+        weak.login("ana", PASSWORD)
+    assert hash_in_file(weak) == before
+    weak.close()
+
+
+def test_a_hash_that_is_none_lets_nobody_in(weak: UserStore) -> None:
+    weak.run("UPDATE user SET password_hash = ''")
+    with pytest.raises(NotAuthenticatedError):
+        weak.login("ana", PASSWORD)
+    weak.close()

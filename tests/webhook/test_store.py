@@ -150,6 +150,7 @@ def test_nothing_is_due_while_all_are_paused_or_one_is_off(world: World) -> None
 
 def test_the_log_is_pruned_and_pending_ones_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PRUNE_EVERY", 1)
+    monkeypatch.setattr("actors.core.store.monotonic", lambda: world.now / 1000)
     made = world.store.create(endpoint()).id
     old = world.queue(made, "old")
     world.store.attempted(old, 200, 1)

@@ -12,6 +12,7 @@ from actors.core.errors import (
     NotFoundError,
     UnreachableError,
     WriteFailedError,
+    WriteUnsureError,
 )
 from actors.core.health import HealthState
 from actors.core.values import PointStatus
@@ -192,7 +193,7 @@ async def test_a_write_to_a_device_that_just_died_is_not_answered(bench: Bench) 
     bridge = await bench.bridge([device(interval=600, cov=False)], POINTS)
     await until(lambda: bench.value(SETPOINT) is not None)
     bench.simulator.bacnet.devices["vav-1"].play_dead(True)
-    with pytest.raises(WriteFailedError, match=r"no answer within 0\.4 s"):
+    with pytest.raises(WriteUnsureError, match=r"no answer within 0\.4 s"):
         await bridge.write(SETPOINT, 22.0, 8)
 
 
@@ -211,6 +212,14 @@ async def test_the_other_devices_do_not_wait_for_a_dead_one(bench: Bench) -> Non
     await until(lambda: bench.status("1102/analog-input-1") & DOWN, 30)
     bench.object("vav-1", "analog-input,1").presentValue = 31.0
     await until(lambda: bench.value(ZONE) == 31.0)
+
+
+async def test_a_device_whose_objects_can_not_be_made_nodes_keeps_no_other_waiting(bench: Bench) -> None:
+    bridge = await bench.bridge([device(cov=False), device(1102, cov=False)])
+    bench.nodes.delete("1101")
+    await until(lambda: bench.value("1102/analog-input-1") is not None, 30)
+    assert bench.value(ZONE) is None
+    assert not any("node store" in reason for reason in (await bridge.health()).reasons)
 
 
 async def test_points_follow_the_model_and_a_bad_binding_harms_no_other(bench: Bench) -> None:

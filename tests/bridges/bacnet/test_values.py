@@ -65,3 +65,10 @@ def test_values_that_an_object_cannot_have_are_refused(kind: str, value: PointVa
 @given(st.floats(-1e6, 1e6, width=32))
 def test_an_analog_value_survives_the_way_out_and_back(value: float) -> None:
     assert to_point("analog-output", to_bacnet("analog-output", value, None)) == (value, 0)
+
+
+@pytest.mark.parametrize("kind", ["positive-integer-value", "accumulator", "multi-state-input"])
+def test_a_whole_number_wider_than_a_point_can_carry_is_a_fault(kind: str) -> None:
+    assert to_point(kind, Unsigned(2**53)) == (2**53, 0)
+    assert to_point(kind, Unsigned(2**53 + 1)) == (None, int(PointStatus.FAULT))
+    assert to_point(kind, Unsigned(2**80)) == (None, int(PointStatus.FAULT))

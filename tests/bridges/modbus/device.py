@@ -120,10 +120,11 @@ class Device:
         """Close the port and all connections."""
         if self._server:
             self._server.close()
-            for writer in list(self._writers):
-                writer.close()
             await self._server.wait_closed()
-            await asyncio.gather(*(task for task in self._tasks if task), return_exceptions=True)
+            while self._tasks:
+                # Again and again: a connection that was just accepted shows up after the first time.
+                self.hang_up()
+                await asyncio.sleep(0.005)
         self._server = None
 
     def hang_up(self) -> None:

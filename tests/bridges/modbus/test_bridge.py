@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError, WriteUnsureError
 from actors.core.health import HealthState
 from actors.core.values import PointStatus
 from bridges.backoff import Backoff
@@ -412,17 +412,17 @@ async def test_a_write_that_fails_gives_the_devices_own_reason(bench: Bench) -> 
     await until(lambda: bench.points.value("meter/p") == 1.0)
     with pytest.raises(WriteFailedError, match=r"illegal data address \(2\)"):
         await bridge.write("meter/none", 5)
-    with pytest.raises(WriteFailedError, match=r"reads back 2\.0 instead of 5\.0"):
+    with pytest.raises(WriteUnsureError, match=r"reads back 2\.0 instead of 5\.0"):
         await bridge.write("meter/stuck", 5)
     with pytest.raises(WriteFailedError, match="not configured"):
         await bridge.write("gone/x", 5)
     with pytest.raises(NotFoundError):
         await bridge.write("meter/nothing", 5)
     device.units.clear()
-    with pytest.raises(WriteFailedError, match=r"no answer within 0.15 s"):
+    with pytest.raises(WriteUnsureError, match=r"no answer within 0.15 s"):
         await bridge.write("meter/p", 5)
     await device.stop()
-    with pytest.raises(WriteFailedError, match="connection"):
+    with pytest.raises(WriteUnsureError, match="connection"):
         await bridge.write("meter/p", 5)
     assert memory.holding == {0: 1, 1: 2}
 
