@@ -1,6 +1,7 @@
 """The `opencrate` command."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -23,6 +24,21 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 app.command("simulate")(simulate)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.print(f"opencrate {version('opencrate-campus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def opencrate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """OpenCrate Campus: a building automation system."""
 
 
 @app.command()

@@ -7,8 +7,10 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray._private import worker
 
 from actors.core.names import NAMESPACE
 from api.processes import descendants, end
@@ -52,6 +54,16 @@ def _clear(data: Path) -> None:
         shutil.rmtree(temp, ignore_errors=True)
 
 
+def _quiet() -> None:
+    """Let Ray's own processes report to the log: it has no setting that keeps them from the screen."""
+
+    def told(data: dict[str, Any], ignore_prefix: bool) -> None:
+        for line in data.get("lines", ()):
+            log.warning("ray: %s", line)
+
+    worker.print_to_stdstream = told
+
+
 class Cluster:
     """Ray as this process sees it: started here (and ended here), or joined."""
 
@@ -64,6 +76,7 @@ class Cluster:
             return
         prepare(data)
         _clear(data)
+        _quiet()
         # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
         self._temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
         ray.init(

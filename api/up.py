@@ -20,7 +20,7 @@ from types import FrameType
 
 import uvicorn
 from rich.console import Console
-from rich.panel import Panel
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from actors.core import sqlite
@@ -314,13 +314,15 @@ def _welcome(campus: Campus, options: Options, at: tuple[str, int], console: Con
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only what is shown
     url = f"http://{shown}:{port}"
     sites = ", ".join(f"{site.name} ({site.id})" for site in campus.config.sites)
-    lines = [
-        f"[bold]{url}/[/bold]            the operator page; the first visit makes the first admin",
-        f"{url}/docs        the API, to read and to try",
-        f"{url}/api/system/health   how every part is",
-        "",
-        f"Sites: {sites}",
-        f"Data:  {options.data.resolve()}   logs: {(options.data / 'logs').resolve()}",
-        f"Process {os.getpid()}; Ctrl-C stops it.",
-    ]
-    console.print(Panel("\n".join(lines), title=f"{campus.config.campus} is up", expand=False))
+    width = len(url) + len("/api/system/health")
+    # No box around it: on a narrow terminal a line goes on in the next one, and nothing is cut off.
+    console.print(f"\n[bold green]{escape(campus.config.campus)} is up[/bold green]\n")
+    for path, what in (
+        ("/", "the operator page; the first visit makes the first admin"),
+        ("/docs", "the API, to read and to try"),
+        ("/api/system/health", "how every part is"),
+    ):
+        console.print(f"  [bold]{url + path:{width}}[/bold]  {what}")
+    console.print(f"\n  Sites  {escape(sites)}")
+    console.print(f"  Files  {escape(str(options.data.resolve()))}, with logs in logs/")
+    console.print(f"  Process {os.getpid()}; Ctrl-C stops it.\n")

@@ -5,7 +5,7 @@ from typing import Any
 from nicegui import ui
 
 from api.web.frame import Frame
-from api.web.parts import box, words
+from api.web.parts import box, icon_button, set_state, words
 from api.web.session import ApiError, point_path
 from api.web.units import symbol
 from api.web.words import PRIORITIES, kind_of, shown_value
@@ -17,54 +17,69 @@ async def open_command(frame: Frame, point: dict[str, Any]) -> None:  # noqa: PL
     """Show the dialog for a point."""
     point_id = str(point["id"])
     with ui.dialog() as dialog, ui.card().classes("oc-dialog"):
-        words(str(point.get("dis") or point_id), "oc-value")
-        now = words("", "oc-muted")
-        entry = _entry(point)
-        priority = ui.select(
-            {level: f"{level} · {name}" for level, name in PRIORITIES.items()}, value=8, label="Priority"
-        ).classes("w-full")
-        duration = ui.select(DURATIONS, value=3600, label="For how long").classes("w-full")
-        outcome = words("", "oc-outcome")
-        outcome.props["role"] = "status"
-        with box("oc-line"):
-            send = ui.button("Write").props("unelevated")
-            give = ui.button("Relinquish").props("outline")
-            ui.button("Close", on_click=dialog.close).props("flat")
-        slots = box("oc-slots")
+        with box("oc-dialog-head"):
+            with box("oc-grow"):
+                words(
+                    f"{frame.model.name(str(point.get('parent')))} · {point.get('dis') or point_id}",
+                    "oc-title",
+                )
+                now = words("", "oc-muted")
+            icon_button("close", "Close", dialog.close)
+        with box("oc-dialog-body"):
+            with box("oc-command"):
+                with box("oc-fields"):
+                    entry = _entry(point)
+                    priority = ui.select(
+                        {level: f"{level} · {name}" for level, name in PRIORITIES.items()},
+                        value=8,
+                        label="Priority",
+                    ).props("outlined")
+                    duration = ui.select(DURATIONS, value=3600, label="For how long").props("outlined")
+                slots = box("oc-slots")
+            outcome = box("oc-outcome oc-hidden")
+            outcome.props["role"] = "status"
+            with outcome:
+                said_words = words("", "oc-grow")
+        with box("oc-dialog-foot"):
+            send = ui.button("Write", color=None).classes("oc-main-act")
+            give = ui.button("Relinquish", color=None).classes("oc-act")
+
+        def tell(text: str, kind: str) -> None:
+            said_words.set_text(text)
+            outcome.classes(remove="oc-hidden")
+            set_state(outcome, ("good", "bad", "note"), kind)
 
         async def show() -> None:
             try:
                 array = await frame.session.get(point_path(point_id, "/priority-array"))
                 fresh = await frame.session.get(point_path(point_id))
             except ApiError as error:
-                outcome.set_text(str(error))
+                tell(str(error), "bad")
                 return
             now.set_text(f"Now {shown_value(fresh, fresh.get('value'))}")
             slots.clear()
             with slots:
                 for level, value in enumerate(array["slots"], 1):
-                    if value is None:
-                        continue
-                    force = " · in force" if level == array["active_priority"] else ""
-                    words(f"{level} · {PRIORITIES[level]}: {shown_value(point, value)}{force}", "oc-slot")
-                words(f"Relinquish default: {shown_value(point, array['relinquish_default'])}", "oc-slot")
+                    _slot(point, str(level), PRIORITIES[level], value, level == array["active_priority"])
+                default = array["relinquish_default"]
+                _slot(point, "", "Relinquish default", default, array["active_priority"] is None)
 
         async def act(path: str, body: dict[str, Any], said: str) -> None:
-            outcome.set_text("Sending …")
+            tell("Sending …", "note")
             send.disable()
             try:
                 answer = await frame.session.post(point_path(point_id, path), body)
             except ApiError as error:
-                outcome.set_text(str(error))
+                tell(str(error), "bad")
             else:
-                outcome.set_text(f"{said}. The device reads back {shown_value(point, answer['value'])}")
+                tell(f"{said}. The device reads back {shown_value(point, answer['value'])}", "good")
             send.enable()
             await show()
             await frame.refresh()
 
         async def write() -> None:
             if entry.value is None or entry.value == "":
-                outcome.set_text("Enter a value first.")
+                tell("Enter a value first.", "note")
                 return
             body: dict[str, Any] = {"value": entry.value, "priority": priority.value}
             if duration.value:
@@ -79,9 +94,18 @@ async def open_command(frame: Frame, point: dict[str, Any]) -> None:  # noqa: PL
         if not frame.session.may("write_points"):
             send.disable()
             give.disable()
-            outcome.set_text("Your role may look but not command.")
+            tell("Your role may look but not command.", "note")
     dialog.open()
     await show()
+
+
+def _slot(point: dict[str, Any], number: str, name: str, value: Any, force: bool) -> None:
+    """Show one level of the priority array; `force` is the one that counts."""
+    with box("oc-slot" + (" set" if value is not None else "") + (" force" if force else "")):
+        words(number, "n")
+        words(name, "oc-clip")
+        shown = "" if value is None else shown_value(point, value)
+        words(f"{shown} · in force" if force and shown else shown, "oc-value")
 
 
 def _entry(point: dict[str, Any]) -> Any:
@@ -89,15 +113,15 @@ def _entry(point: dict[str, Any]) -> Any:
     kind, value, states = kind_of(point), point.get("value"), point.get("states") or []
     if kind == "binary":
         texts = states if len(states) == 2 else ["Off", "On"]
-        return ui.select({False: texts[0], True: texts[1]}, value=bool(value), label="Value").classes(
-            "w-full"
+        return ui.select({False: texts[0], True: texts[1]}, value=bool(value), label="Value").props(
+            "outlined"
         )
     if kind == "multistate" and states:
         options = dict(enumerate(states, 1))
-        return ui.select(options, value=value if value in options else None, label="Value").classes("w-full")
+        return ui.select(options, value=value if value in options else None, label="Value").props("outlined")
     if kind == "text":
-        return ui.input("Value", value=str(value or "")).classes("w-full")
+        return ui.input("Value", value=str(value or "")).props("outlined")
     unit = symbol(point.get("units"))
     label = f"Value in {unit}" if unit else "Value"
     number = value if isinstance(value, int | float) else None
-    return ui.number(label, value=None if number is None else round(float(number), 3)).classes("w-full")
+    return ui.number(label, value=None if number is None else round(float(number), 3)).props("outlined")

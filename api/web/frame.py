@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from api.web.model import Model
-from api.web.parts import NODE_ICONS, anchor, box, equipment_link, icon_button, set_text, words
+from api.web.parts import NODE_ICONS, anchor, box, equipment_link, icon_button, set_state, set_text, words
 from api.web.session import THEME_COOKIE, TOKEN_COOKIE, ZONE_COOKIE, ApiError, Session
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class Frame:
                     logo.props["src"], logo.props["alt"] = f"{self.assets}/logo.svg", ""
                     words(self.campus, "oc-clip")
                 box("oc-grow")
-                with anchor("/alarms", "oc-bell") as bell:
+                with anchor("/alarms", "oc-bell") as self._ring:
                     ui.icon("notifications")
                     self._bell = words("…")
-                bell.props["aria-label"] = "Unacknowledged alarms"
+                self._ring.props["aria-label"] = "Alarms"
 
                 def turn() -> None:
                     mode.toggle()
@@ -110,8 +110,10 @@ class Frame:
             for each in self.refreshers:
                 await each()
             summary = await self.session.get("/api/alarms/summary")
-            count = int(summary["unacknowledged"])
-            set_text(self._bell, f"{count} unacknowledged" if count else "No alarms to see")
+            waiting, active = int(summary["unacknowledged"]), int(summary["active"])
+            told = f"{waiting} new" if waiting else f"{active} active" if active else "No alarms"
+            set_text(self._bell, told)
+            set_state(self._ring, ("ringing", "seen"), "ringing" if waiting else "seen" if active else None)
         except ApiError as error:
             log.info("a round of the page failed: %s", error)
         why = self.session.away

@@ -1,4 +1,4 @@
-"""The views: overview, equipment, trends, alarms, system health."""
+"""The views: overview, equipment, system health; and where all views are."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from nicegui import ui
 
-from actors.core.clock import from_iso, now_ms, to_iso
+from actors.core.clock import now_ms
+from api.web.alarms import alarms
 from api.web.command import open_command
 from api.web.frame import Frame, enter
 from api.web.parts import (
@@ -18,17 +19,18 @@ from api.web.parts import (
     heading,
     icon_button,
     section,
+    set_state,
     set_text,
     trend_link,
     words,
 )
-from api.web.session import ApiError
-from api.web.units import symbol
-from api.web.words import GROUPS, ago, clock_time, group_of, plural, shown_value
+from api.web.trends import trends
+from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
 
-COLOURS = ("#0a63b8", "#b84a06", "#16794a", "#6a3fb5", "#b81d24", "#8a6100")
-FIGURES = (("points", "Points"), ("active", "Active alarms"), ("unacknowledged", "Not yet seen"))
-RANGES = {1: "1 h", 6: "6 h", 24: "24 h", 168: "7 d"}
+FIGURES = (("points", "Points"), ("active", "Active alarms"), ("unacknowledged", "Not yet acknowledged"))
+COMFORT = ("cold", "cool", "good", "warm", "hot", "off")
+
+WELL = frozenset({"healthy", "online"})
 
 View = Callable[[Frame, Request], Awaitable[None]]
 
@@ -66,27 +68,30 @@ async def overview(frame: Frame, request: Request) -> None:
         figures = box("oc-figures")
         zones = box("oc-panel")
         listed = box("oc-panel")
-    cards: dict[str, ui.label] = {}
+    cards: dict[str, tuple[ui.element, ui.label, ui.label]] = {}
     numbers: dict[str, ui.label] = {}
+    plates: dict[str, ui.element] = {}
     with figures:
-        for key, what in (
-            ("points", "Points"),
-            ("active", "Active alarms"),
-            ("unacknowledged", "Not yet seen"),
-        ):
-            with box("oc-figure"):
+        for key, what in FIGURES:
+            with box("oc-figure") as plates[key]:
                 words(what, "what")
                 numbers[key] = words("–", "much")  # noqa: RUF001 - a dash as typographers set it
     units = [each for each in frame.model.nodes.values() if each["node_type"] == "Equip"]
     temps = [each for each in frame.model.points.values() if {"zone", "temp", "sensor"} <= set(each["tags"])]
+    setpoints = {
+        each["parent"]: each["id"]
+        for each in frame.model.points.values()
+        if {"zone", "temp", "sp"} <= set(each["tags"]) and each["writable"]
+    }
+    zones.set_visibility(bool(temps))
     with zones:
         with box("oc-panel-head"):
             section("Zones")
         with box("oc-pad oc-zones"):
             for point in temps:
-                with anchor(equipment_link(str(point["parent"])), "oc-zone"):
+                with anchor(equipment_link(str(point["parent"])), "oc-zone") as card:
                     words(frame.model.name(str(point["parent"])), "name")
-                    cards[str(point["id"])] = words("", "temp")
+                    cards[str(point["id"])] = card, words("", "temp"), words("", "say")
     with listed:
         with box("oc-panel-head"):
             section("Equipment")
@@ -101,12 +106,40 @@ async def overview(frame: Frame, request: Request) -> None:
         set_text(numbers["points"], str(len(frame.model.points)))
         set_text(numbers["active"], str(summary["active"]))
         set_text(numbers["unacknowledged"], str(summary["unacknowledged"]))
-        if cards:
-            answer = await frame.session.get("/api/points", ids=",".join(cards), limit=1000)
-            for point in answer["items"]:
-                set_text(cards[point["id"]], shown_value(point, point["value"]))
+        set_state(plates["active"], ("bad", "ok"), "bad" if summary["active"] else "ok")
+        set_state(plates["unacknowledged"], ("bad", "ok"), "bad" if summary["unacknowledged"] else "ok")
+        await _fresh(frame, [*cards, *setpoints.values()])
+        for point_id, (card, temp, say) in cards.items():
+            point = frame.model.points[point_id]
+            setpoint = frame.model.points.get(str(setpoints.get(point["parent"])), {})
+            set_text(temp, shown_value(point, point["value"]))
+            wanted = setpoint.get("value")
+            set_text(say, "" if wanted is None else f"Setpoint {shown_value(setpoint, wanted)}")
+            set_state(card, COMFORT, comfort(point, wanted))
 
     frame.refreshers.append(refresh)
+
+
+def comfort(point: dict[str, Any], setpoint: Any) -> str | None:
+    """Tell how a zone is, by its distance from the setpoint in degrees; none where it isn't known."""
+    value = point["value"]
+    if {"down", "fault", "stale", "disabled"} & set(point["status"]):
+        return "off"
+    if not isinstance(value, int | float) or not isinstance(setpoint, int | float):
+        return None
+    away = value - setpoint
+    for limit, word in ((-2, "cold"), (-1, "cool"), (1, "good"), (2, "warm")):
+        if away < limit or (away == limit and word == "good"):
+            return word
+    return "hot"
+
+
+async def _fresh(frame: Frame, ids: list[str]) -> None:
+    """Bring the model's values of these points up to date. Raises ApiError."""
+    for start in range(0, len(ids), 200):
+        part = ",".join(ids[start : start + 200])
+        answer = await frame.session.get("/api/points", ids=part, limit=1000)
+        frame.model.take(answer["items"])
 
 
 async def equipment(frame: Frame, request: Request) -> None:
@@ -124,7 +157,7 @@ async def equipment(frame: Frame, request: Request) -> None:
         heading(str(node["dis"]))
     below = frame.model.below(node_id)
     points = [point for each in below for point in frame.model.points_of(each)][:400]
-    rows: dict[str, tuple[ui.label, ui.element]] = {}
+    rows: dict[str, tuple[ui.element, ui.label, ui.element]] = {}
     if not points:
         empty("sensors_off", "No points here", "They appear when the device has answered.")
     with box("oc-groups"):
@@ -138,26 +171,23 @@ async def equipment(frame: Frame, request: Request) -> None:
                         rows[str(point["id"])] = _row(frame, point, below)
 
     async def refresh() -> None:
-        ids = list(rows)
-        for start in range(0, len(ids), 200):
-            part = ",".join(ids[start : start + 200])
-            answer = await frame.session.get("/api/points", ids=part, limit=1000)
-            frame.model.take(answer["items"])
-            for point in answer["items"]:
-                value, flags = rows[point["id"]]
-                set_text(value, shown_value(point, point["value"]))
-                told = " ".join(point["status"])
-                if flags.props.get("data-flags") != told:
-                    flags.props["data-flags"] = told
-                    flags.clear()
-                    with flags:
-                        for flag in point["status"]:
-                            badge(flag)
+        await _fresh(frame, list(rows))
+        for point_id, (row, value, flags) in rows.items():
+            point = frame.model.points[point_id]
+            set_text(value, shown_value(point, point["value"]))
+            set_state(row, tuple(FLAGS), worst(point["status"]))
+            told = " ".join(point["status"])
+            if flags.props.get("data-flags") != told:
+                flags.props["data-flags"] = told
+                flags.clear()
+                with flags:
+                    for flag in point["status"]:
+                        badge(flag, tip=FLAGS[flag][2] if flag in FLAGS else None)
 
     frame.refreshers.append(refresh)
 
 
-def _row(frame: Frame, point: dict[str, Any], below: list[str]) -> tuple[ui.label, ui.element]:
+def _row(frame: Frame, point: dict[str, Any], below: list[str]) -> tuple[ui.element, ui.label, ui.element]:
     point_id = str(point["id"])
     with box("oc-point") as row:
         row.props["data-point"] = point_id
@@ -165,7 +195,6 @@ def _row(frame: Frame, point: dict[str, Any], below: list[str]) -> tuple[ui.labe
             name = str(point["dis"])
             words(name if len(below) == 1 else f"{frame.model.name(str(point['parent']))} {name}", "name")
             flags = box("badges")
-        box("oc-spark")
         value = words("", "oc-value")
         with box("acts"):
             icon_button("show_chart", f"Trend of {name}", lambda: ui.navigate.to(trend_link([point_id])))
@@ -175,206 +204,16 @@ def _row(frame: Frame, point: dict[str, Any], below: list[str]) -> tuple[ui.labe
                     f"Command {name}",
                     lambda: open_command(frame, frame.model.points.get(point_id, point)),
                 )
-    return value, flags
-
-
-async def trends(frame: Frame, request: Request) -> None:
-    """Show chosen points over time, with zoom."""
-    chosen = [each for each in request.query_params.getlist("p") if each in frame.model.points][:6]
-    hours = {"value": 1}
-    with box("oc-head"):
-        heading("Trends")
-    options = {
-        key: f"{frame.model.name(str(point['parent']))} · {point['dis']}"
-        for key, point in sorted(frame.model.points.items())
-    }
-    with box("oc-panel oc-pad"):
-        picked = ui.select(options, value=chosen, multiple=True, with_input=True, label="Points").classes(
-            "w-full"
-        )
-        picked.props("use-chips")
-        span = ui.toggle(RANGES, value=1)
-        chart = ui.echart(_chart([], [], 1)).style("height: min(60vh, 560px); width: 100%")
-        note = words("", "oc-muted")
-
-    async def draw() -> None:
-        ids = list(picked.value)[:6]
-        hours["value"] = int(span.value)
-        if not ids:
-            note.set_text("Choose up to six points.")
-            return
-        end = now_ms()
-        start = end - hours["value"] * 3_600_000
-        try:
-            lines = [await _line(frame, point_id, start, end) for point_id in ids]
-            gaps = [await _gaps(frame, point_id, start, end) for point_id in ids]
-        except ApiError as error:
-            note.set_text(str(error))
-            return
-        told = f"{plural(sum(len(line) for line in lines), 'sample')}; scroll in the chart to zoom"
-        why = sorted({f"{gap['reason']} ({gap['kind']})" for mine in gaps for gap in mine})
-        note.set_text(f"{told}; shaded: {', '.join(why)}" if why else told)
-        chart.options.clear()
-        shown = [frame.model.points[each] for each in ids]
-        names = [options[each] for each in ids]
-        units = [symbol(each.get("units")) for each in shown]
-        chart.options.update(_chart(list(zip(names, units, strict=True)), lines, hours["value"], gaps))
-        chart.update()
-
-    picked.on_value_change(draw)
-    span.on_value_change(draw)
-    rounds = {"n": 0}
-
-    async def refresh() -> None:
-        rounds["n"] += 1
-        if rounds["n"] % 5 == 1:
-            await draw()
-
-    frame.refreshers.append(refresh)
-
-
-async def _line(frame: Frame, point_id: str, start: int, end: int) -> list[list[Any]]:
-    path = f"/api/history/{point_id}"
-    if end - start > 6 * 3_600_000:
-        step = max(60, (end - start) // 2_000_000)
-        answer = await frame.session.get(
-            f"{path}/rollup", start=to_iso(start), end=to_iso(end), interval=step
-        )
-        return [[from_iso(each["start"]), each["avg"]] for each in answer["items"]]
-    answer = await frame.session.get(path, start=to_iso(start), end=to_iso(end), limit=10_000)
-    return [
-        [from_iso(each["time"]), int(value) if isinstance(value, bool) else value]
-        for each in answer["samples"]
-        if not isinstance(value := each["value"], str)
-    ]
-
-
-async def _gaps(frame: Frame, point_id: str, start: int, end: int) -> list[dict[str, Any]]:
-    """Give where the ledger knows of lost or late samples, inside the chart's range (ms)."""
-    answer = await frame.session.get(f"/api/history/{point_id}/gaps", start=to_iso(start), end=to_iso(end))
-    return [
-        each
-        | {
-            "start": max(start, from_iso(each["start"])),
-            "end": min(end, from_iso(each["end"]) if each["end"] else end),
-        }
-        for each in answer["items"]
-    ]
-
-
-def _band(gap: dict[str, Any]) -> list[dict[str, Any]]:
-    """Shade an interval: red where samples are lost, grey where they came late."""
-    colour = "rgba(184, 29, 36, 0.14)" if gap["kind"] == "lost" else "rgba(90, 90, 90, 0.12)"
-    return [
-        {"name": gap["reason"], "xAxis": gap["start"], "itemStyle": {"color": colour}},
-        {"xAxis": gap["end"]},
-    ]
-
-
-def _broken(line: list[list[Any]], gaps: list[dict[str, Any]]) -> list[list[Any]]:
-    """Break a line where nothing is known, so that it doesn't look as if there were."""
-    holes = [[gap["start"] + 1, None] for gap in gaps if gap["kind"] == "lost"]
-    return sorted([*line, *holes], key=lambda row: int(row[0])) if holes else line
-
-
-def _chart(
-    names: list[tuple[str, str]],
-    lines: list[list[list[Any]]],
-    hours: int,
-    gaps: list[list[dict[str, Any]]] | None = None,
-) -> dict[str, Any]:
-    units = list(dict.fromkeys(unit for _, unit in names))
-    return {
-        "animation": False,
-        "color": list(COLOURS),
-        "grid": {"left": 56, "right": 56, "top": 40, "bottom": 76},
-        "legend": {"top": 0, "type": "scroll"},
-        "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "time"},
-        "yAxis": [
-            {"type": "value", "scale": True, "name": unit, "position": "left" if index == 0 else "right"}
-            for index, unit in enumerate(units[:2] or [""])
-        ],
-        "dataZoom": [{"type": "inside"}, {"type": "slider", "height": 22, "bottom": 12}],
-        "series": [
-            {
-                "name": f"{name} {unit}".strip(),
-                "type": "line",
-                "showSymbol": False,
-                "step": "end" if not unit else False,
-                "yAxisIndex": min(1, units.index(unit)),
-                "data": _broken(line, mine),
-                "markArea": {"silent": True, "label": {"fontSize": 10}, "data": [_band(gap) for gap in mine]},
-            }
-            for (name, unit), line, mine in zip(names, lines, gaps or [[] for _ in lines], strict=True)
-        ],
-    }
-
-
-async def alarms(frame: Frame, request: Request) -> None:
-    """List alarms; acknowledge them."""
-    with box("oc-head"):
-        heading("Alarms")
-        box("oc-grow")
-        every = ui.button("Acknowledge all").props("outline")
-    listed = box("oc-panel")
-    shown: dict[str, Any] = {"key": None, "items": []}
-
-    async def acknowledge(items: list[dict[str, Any]]) -> None:
-        refs = [{"site": each["site"], "id": each["id"]} for each in items]
-        if not refs:
-            return
-        try:
-            await frame.session.post("/api/alarms/acknowledge", {"alarms": refs})
-        except ApiError as error:
-            ui.notify(str(error), type="negative")
-        await frame.refresh()
-
-    async def acknowledge_all() -> None:
-        await acknowledge([each for each in shown["items"] if each["state"] in {"active", "cleared"}])
-
-    every.on_click(acknowledge_all)
-    if not frame.session.may("acknowledge_alarms"):
-        every.disable()
-
-    async def refresh() -> None:
-        items = await frame.session.all("/api/alarms", most=500)
-        key = [(each["site"], each["id"], each["state"], each["shelved_until"]) for each in items]
-        if key == shown["key"]:
-            return
-        shown["key"], shown["items"] = key, items
-        listed.clear()
-        with listed:
-            if not items:
-                empty("task_alt", "No alarms", "Nothing stands and nothing waits to be seen.", good=True)
-            for alarm in items:
-                _alarm(frame, alarm, acknowledge)
-
-    frame.refreshers.append(refresh)
-
-
-def _alarm(
-    frame: Frame, alarm: dict[str, Any], acknowledge: Callable[[list[dict[str, Any]]], Awaitable[None]]
-) -> None:
-    with box("oc-alarm oc-pad oc-line oc-wrap"):
-        badge(alarm["severity"])
-        with box("oc-grow"):
-            place = frame.model.equipment_of(alarm["node_id"])
-            with anchor(equipment_link(place) if place else "/alarms"):
-                words(alarm["message"], "name")
-            since = clock_time(alarm["raised_at"], frame.session.zone, now_ms())
-            by = f", seen by {alarm['acknowledged_by']}" if alarm["acknowledged_by"] else ""
-            words(f"{alarm['state'].capitalize()} since {since}{by}", "oc-muted")
-        if alarm["state"] in {"active", "cleared"} and frame.session.may("acknowledge_alarms"):
-            ui.button("Acknowledge", on_click=lambda: acknowledge([alarm])).props("unelevated dense")
+    return row, value, flags
 
 
 async def health(frame: Frame, request: Request) -> None:
     """Show how every component and device is."""
     with box("oc-head"):
         heading("System health")
-    components = box("oc-panel")
-    devices = box("oc-panel")
+    with box("oc-stack"):
+        devices = box("oc-panel")
+        components = box("oc-panel")
     shown: dict[str, Any] = {}
 
     async def refresh() -> None:
@@ -404,10 +243,17 @@ async def health(frame: Frame, request: Request) -> None:
 def _list(panel: ui.element, title: str, rows: list[tuple[str, str, str]]) -> None:
     panel.clear()
     with panel:
+        well = sum(state in WELL for _, state, _ in rows)
         with box("oc-panel-head"):
             section(title)
-        for name, state, more in rows:
-            with box("oc-pad oc-line oc-wrap"):
-                badge(state)
-                words(name, "name")
-                words(more, "oc-muted oc-grow")
+            box("oc-grow")
+            words(f"{well} of {len(rows)} well", "oc-muted")
+        with box("oc-parts"):
+            # What is not well comes first; the rest stays in its order.
+            for name, state, more in sorted(rows, key=lambda row: row[1] in WELL):
+                with box("oc-part"):
+                    badge(state)
+                    with box("oc-grow"):
+                        words(name, "name")
+                        if more:
+                            words(more, "oc-muted")

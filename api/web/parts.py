@@ -77,7 +77,7 @@ def badge(kind: str, text: str | None = None, icon: str | None = None, tip: str 
 
 def icon_button(icon: str, tip: str, on_click: Handler, classes: str = "") -> ui.button:
     """Make a button that shows an icon; `tip` is its name for everybody who can't see it."""
-    button = ui.button(icon=icon, on_click=on_click).props("flat").classes(f"oc-icon {classes}")
+    button = ui.button(icon=icon, on_click=on_click, color=None).props("flat").classes(f"oc-icon {classes}")
     button.props["aria-label"] = tip
     with button:
         ui.tooltip(tip).props("delay=400")

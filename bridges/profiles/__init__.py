@@ -73,9 +73,7 @@ def _plain_words(error: MarkedYAMLError) -> tuple[int, str]:
     line = error.problem_mark.line + 1 if error.problem_mark else 1
     begun = error.context_mark.line + 1 if error.context_mark else line
     if problem.startswith("expected <block end>"):
-        problem = (
-            f"it doesn't fit in with what begins at line {begun}: check indentation and dashes"
-        )
+        problem = f"it doesn't fit in with what begins at line {begun}: check indentation and dashes"
     elif problem == "found unexpected end of stream":
         line, problem = begun, "the quoted text that begins here is never closed"
     elif problem == "but found another document":

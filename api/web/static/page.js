@@ -22,35 +22,30 @@
   const numeral = (value, decimals) =>
     value.toLocaleString(undefined, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 
-  // `meta` is one entry per shown line: {name, unit, decimals, states}. Band series have no entry of their own.
-  oc.tooltip = (meta) => (items) => {
-    const rows = items
-      .filter((item) => meta[item.seriesId] && item.value[1] !== null && item.value[1] !== undefined)
-      .map((item) => {
-        const m = meta[item.seriesId];
-        const value = item.value[1];
-        const text = m.states ? m.states[String(value)] ?? String(value) : `${numeral(value, m.decimals)} ${m.unit}`;
-        return `<div style="display:flex;gap:10px;align-items:center"><span style="width:10px;height:10px;border-radius:3px;background:${item.color}"></span>` +
-          `<span style="flex:1">${escape(m.name)}</span><b style="font-variant-numeric:tabular-nums">${escape(text)}</b></div>`;
-      });
-    return rows.length ? `<div style="margin-bottom:4px;opacity:.7">${moment(items[0].axisValue)}</div>${rows.join("")}` : "";
+  // The last known value of a line at a time; null where the line is broken.
+  const valueAt = (rows, time) => {
+    let low = 0, high = rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle][0] <= time) low = middle + 1; else high = middle;
+    }
+    return low ? rows[low - 1][1] : null;
   };
 
-  // Live extension: only what is new travels, the chart keeps the rest.
-  oc.extend = (id, from, to, fresh) => {
-    const chart = getElement(id)?.chart;
-    if (!chart) return;
-    const option = chart.getOption();
-    const series = option.series.map((line) => {
-      const more = fresh[line.id];
-      if (!more) return { id: line.id };
-      return { id: line.id, data: line.data.filter((row) => row[0] >= from).concat(more) };
-    });
-    chart.setOption({ xAxis: [{ id: "time", min: from, max: to }], series });
+  // All lines at the pointer's time, also those with no sample just there. `meta` is one entry per line:
+  // {name, unit, decimals, states}.
+  oc.tooltip = (id, meta) => (items) => {
+    const option = getElement(id)?.chart?.getOption();
+    if (!option || !items.length) return "";
+    const time = items[0].axisValue;
+    const rows = option.series
+      .map((line, index) => ({ m: meta[line.id], value: valueAt(line.data, time), color: option.color[index % option.color.length] }))
+      .filter(({ m, value }) => m && value !== null && value !== undefined)
+      .map(({ m, value, color }) => {
+        const text = m.states ? m.states[String(value)] ?? String(value) : `${numeral(value, m.decimals)} ${m.unit}`;
+        return `<div style="display:flex;gap:10px;align-items:center"><span style="width:10px;height:10px;border-radius:3px;background:${color}"></span>` +
+          `<span style="flex:1">${escape(m.name)}</span><b style="font-variant-numeric:tabular-nums">${escape(text)}</b></div>`;
+      });
+    return rows.length ? `<div style="margin-bottom:4px;opacity:.7">${moment(time)}</div>${rows.join("")}` : "";
   };
-  oc.series = (id, data) => {
-    getElement(id)?.chart?.setOption({ series: Object.entries(data).map(([key, rows]) => ({ id: key, data: rows })) });
-  };
-  oc.zoom = (id, start, end) =>
-    getElement(id)?.chart?.dispatchAction({ type: "dataZoom", start, end });
 })();
