@@ -20,7 +20,7 @@ from actors.webhook.models import DeliveryState
 from tests.crash.cases import CASES
 from tests.crash.worker import Outbox
 
-OF_EVERY_STORE = {"config_version", "event_outbox"}
+OF_EVERY_STORE = {"config_version", "event_outbox", "retention_clock"}
 
 TABLES: dict[str, set[str]] = {
     # Named by the reference.
@@ -55,7 +55,7 @@ TABLES: dict[str, set[str]] = {
     "fdd": {"fdd_rule", "fdd_binding", "fdd_fault"},
     "export": {"export_target", "export_state", "export_status", "export_backfill"},
     "users": {"role", "role_permission", "user", "signing_key", "revoked_token"},
-    "audit": {"audit_entry"},
+    "audit": {"audit_entry", "audit_anchor"},
     "overrides": {"override"},
     "journal": {"journal_event", "journal_subscriber"},
 }
@@ -180,7 +180,7 @@ QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("notifications", "log", {"state": NoticeState.FAILED}),
     ("notifications", "due", {}),
     ("notifications", "cancel", {"site": "s", "alarm_id": 1}),
-    ("notifications", "_prune", {"now": NOON}),
+    ("notifications", "_prune", {}),
     ("overrides", "due", {}),
     ("overrides", "find", {"node_id": "n"}),
     ("reports", "executions", {}),
@@ -193,7 +193,7 @@ QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("webhooks", "deliveries", {"state": DeliveryState.FAILED}),
     ("webhooks", "deliveries", {"event_type": "alarm_raised"}),
     ("webhooks", "due", {}),
-    ("webhooks", "_prune", {"now": NOON}),
+    ("webhooks", "_prune", {}),
 ]
 MADE: list[tuple[str, Callable[[Any], object]]] = [
     ("commissioning", lambda store: store.items(1)),
