@@ -317,8 +317,8 @@ async def main() -> None:
         following += [group.create_task(engines.follow(*cell)) for cell in cells]
         work = [
             engines.energy, engines.programs, engines.faults, engines.alarms, engines.discovery,
-            engines.schedules, engines.history, engines.overrides, engines.notifications, engines.webhooks, engines.export,
-            engines.reports,
+            engines.schedules, engines.history, engines.overrides, engines.notifications, engines.webhooks,
+            engines.export, engines.reports,
         ]  # fmt: skip
         working = [group.create_task(each()) for each in work]
         for _ in work:
