@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from actors.user.models import Permission
 from api import errors
@@ -102,7 +103,8 @@ def create_app(campus: Campus, *, limits: Limits | None = None, cors_origins: Se
             await hub.close()
             await campus.trail.close()
 
-    app = FastAPI(
+    # As FastAPI, but the files of `/docs` come from here and not from an address outside.
+    app: FastAPI = FastAPIOffline(
         title="OpenCrate Campus",
         version=campus.version,
         description="A building automation system. Log in at `/api/auth/login`, send the token as Bearer.",
