@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from actors.user.models import Permission
 from api import errors
@@ -122,7 +123,8 @@ def create_app(
                 await each.close()
             await campus.trail.close()
 
-    app = FastAPI(
+    # As FastAPI, but the files of `/docs` come from here and not from an address outside.
+    app: FastAPI = FastAPIOffline(
         title="OpenCrate Campus",
         version=campus.version,
         description="A building automation system. Log in at `/api/auth/login`, send the token as Bearer.",

@@ -207,7 +207,8 @@ def verify(
         why = f": {escape(found.reason)}" if found.reason else ""
         errors.print(f"[red]entry {found.first_broken} does not fit:[/red] {found.entries} before it do{why}")
     elif found.reason is not None:
-        errors.print(f"[red]{escape(found.reason)}[/red]; {found.entries} entries are there")
+        there = "1 entry is" if found.entries == 1 else f"{found.entries} entries are"
+        errors.print(f"[red]{escape(found.reason)}[/red]; {there} there")
     else:
         console.print(f"{found.entries} entries, each fits the one before.")
     if not found.ok:

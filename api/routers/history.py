@@ -33,7 +33,7 @@ Most = Annotated[
     int | None,
     Query(ge=1, le=100_000, description="Most samples; 1000 unless told, in files all of the range."),
 ]
-Step = Annotated[float, Field(allow_inf_nan=False)] | Unit
+Step = Annotated[float, Field(gt=0, le=3.2e9, allow_inf_nan=False)] | Unit
 Interval = Annotated[Step, Query(description="Seconds, or hour, day, week, month, year.")]
 Zone = Annotated[
     str, Query(max_length=64, description="IANA time zone whose days count, such as Europe/Berlin.")

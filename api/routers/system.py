@@ -191,11 +191,18 @@ def _newest_first(backup: dict[str, Any]) -> str:
     return f"{in_order(LATEST - from_iso(backup['time']))} {backup['store']} {backup['path']}"
 
 
-async def _jobs(campus: Campus, method: str) -> Page:
+class BackupJobs(BaseModel):
+    """The last backup of the campus and of each site."""
+
+    items: list[BackupJob]
+    unreachable_sites: list[str] = []
+
+
+async def _jobs(campus: Campus, method: str) -> BackupJobs:
     """Ask each site's scheduler, and the campus's, for its backups; say which can't be reached."""
     asked: list[tuple[str, Any]] = [("campus", campus.call)]
     asked += [(of.id, of.call) for of in campus.sites.values()]
-    items: list[Any] = []
+    items: list[BackupJob] = []
     away: list[str] = []
     for scope, call in asked:
         try:
@@ -204,23 +211,23 @@ async def _jobs(campus: Campus, method: str) -> Page:
             away.append(scope)
             continue
         if job is not None:
-            items.append(job.model_dump(mode="json"))
-    return Page(items=items, unreachable_sites=away)
+            items.append(job)
+    return BackupJobs(items=items, unreachable_sites=away)
 
 
 @router.post("/backup", status_code=202)
-async def backup(user: UserEditor, campus: Actors) -> Page:
+async def backup(user: UserEditor, campus: Actors) -> BackupJobs:
     """Begin to copy every store's file while it is in use; `GET /api/system/backup` says how far it is.
 
     Gives a job for the campus and for each site. What was asked for before and goes on is joined.
     """
     begun = await _jobs(campus, "begin")
-    await campus.log(user.username, "backup", "all stores", sites=[each["site"] for each in begun.items])
+    await campus.log(user.username, "backup", "all stores", sites=[each.site for each in begun.items])
     return begun
 
 
 @router.get("/backup")
-async def backup_progress(user: UserEditor, campus: Actors) -> Page:
+async def backup_progress(user: UserEditor, campus: Actors) -> BackupJobs:
     """Say how far the last backups are, by store: waiting, copying, checking, done or failed, bytes, why."""
     return await _jobs(campus, "job")
 

@@ -10,7 +10,7 @@ from actors.core.clock import now_ms
 from api.web.frame import Frame
 from api.web.parts import anchor, badge, box, empty, equipment_link, heading, icon_button, trend_link, words
 from api.web.session import ApiError
-from api.web.words import ago, clock_time, shown_value
+from api.web.words import SEVERITIES, ago, clock_time, shown_value
 
 SHELVES: Final = {3600: "1 hour", 28_800: "8 hours", 86_400: "1 day", 604_800: "1 week"}
 UNSEEN: Final = frozenset({"active", "cleared"})
@@ -44,7 +44,7 @@ async def alarms(frame: Frame, request: Request) -> None:
     every.on_click(acknowledge_all)
 
     async def refresh() -> None:
-        items = await frame.session.all("/api/alarms", most=500)
+        items = sorted(await frame.session.all("/api/alarms", most=500), key=urgency)
         key = [
             (each["site"], each["id"], each["state"], each["shelved_until"], _since(each)) for each in items
         ]
@@ -61,6 +61,15 @@ async def alarms(frame: Frame, request: Request) -> None:
                 _row(frame, alarm, act)
 
     frame.refreshers.append(refresh)
+
+
+def urgency(alarm: dict[str, Any]) -> tuple[bool, bool, int]:
+    """Give the key that puts first what waits for somebody: shelved last, then seen ones, then by severity.
+
+    Equal ones stay as they came, newest first.
+    """
+    rank = list(SEVERITIES).index(alarm["severity"])
+    return bool(alarm["shelved_until"]), alarm["state"] not in UNSEEN, rank
 
 
 def _since(alarm: dict[str, Any]) -> str:

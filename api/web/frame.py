@@ -59,7 +59,7 @@ class Frame:
                 with anchor("/alarms", "oc-bell") as self._ring:
                     ui.icon("notifications")
                     self._bell = words("…")
-                self._ring.props["aria-label"] = "Unacknowledged alarms"
+                self._ring.props["aria-label"] = "Alarms"
 
                 def turn() -> None:
                     mode.toggle()
@@ -110,9 +110,10 @@ class Frame:
             for each in self.refreshers:
                 await each()
             summary = await self.session.get("/api/alarms/summary")
-            count = int(summary["unacknowledged"])
-            set_text(self._bell, str(count) if count else "No alarms")
-            set_state(self._ring, ("ringing",), "ringing" if count else None)
+            waiting, active = int(summary["unacknowledged"]), int(summary["active"])
+            told = f"{waiting} new" if waiting else f"{active} active" if active else "No alarms"
+            set_text(self._bell, told)
+            set_state(self._ring, ("ringing", "seen"), "ringing" if waiting else "seen" if active else None)
         except ApiError as error:
             log.info("a round of the page failed: %s", error)
         why = self.session.away

@@ -56,7 +56,9 @@ async def trends(frame: Frame, request: Request) -> None:
         except ApiError as error:
             note.set_text(str(error))
             return
-        why = sorted({f"{gap['reason']} ({gap['kind']})" for mine in gaps for gap in mine})
+        why = sorted(
+            {f"{str(gap['reason']).replace('_', ' ')} ({gap['kind']})" for mine in gaps for gap in mine}
+        )
         told = f"{plural(sum(len(line) for line in lines), 'sample')}. Scroll in the chart to zoom."
         note.set_text(
             (f"{told} Shaded: {', '.join(why)}." if why else told) if ids else "Choose up to six points."

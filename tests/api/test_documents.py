@@ -9,6 +9,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from api.config import load
+from tests.api.conftest import Served
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
@@ -44,3 +45,13 @@ def test_the_profile_of_the_readme_is_one(tmp_path: Path) -> None:
     path.write_text(SITE + network + textwrap.indent(textwrap.dedent(BLOCKS[-2]), "    "))
     campus = load(path)
     assert len(campus.profiles["profiles/my-vav.yaml"].points) == 2
+
+
+def test_the_page_of_the_api_asks_no_address_outside(served: Served) -> None:
+    page = served.client.get("/docs")
+    assert page.status_code == 200
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(files) >= 2
+    assert "https://" not in page.text
+    for each in files:
+        assert served.client.get(each).status_code == 200, each

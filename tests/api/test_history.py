@@ -11,7 +11,6 @@ from actors.core.errors import UnreachableError
 from actors.history.gaps import EVERY, GapKind
 from api import tables
 from api.tables import Format, wanted
-from api.web.pages import _chart
 from tests.api.conftest import Served
 
 P, Q = "1001/analog-value-1", "1001/analog-value-2"
@@ -201,16 +200,3 @@ def test_a_large_file_goes_by_the_disk(full: Served, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tables, "_BLOCK", 1_000)
     answer = get(full, P, PARQUET, start=to_iso(START))
     assert pyarrow.parquet.read_table(io.BytesIO(answer.content)).num_rows == 3000
-
-
-def test_the_chart_shades_gaps_and_breaks_lines_where_samples_are_lost() -> None:
-    gaps = [
-        {"kind": "lost", "reason": "device down", "start": 10, "end": 20},
-        {"kind": "late", "reason": "history down", "start": 30, "end": 40},
-    ]
-    chart = _chart([("Supply air", "°C"), ("Fan", "")], [[[5, 1.0], [25, 2.0]], []], 1, [gaps, []])
-    one, two = chart["series"]
-    assert one["data"] == [[5, 1.0], [11, None], [25, 2.0]]
-    assert [band[0]["name"] for band in one["markArea"]["data"]] == ["device down", "history down"]
-    assert one["markArea"]["data"][0][1] == {"xAxis": 20}
-    assert two["markArea"]["data"] == []

@@ -160,6 +160,37 @@ def test_an_alarm_is_seen_and_acknowledged(visit: Visit, admin: System) -> None:
     expect(row).to_have_count(0, timeout=PATIENCE)
 
 
+def test_an_alarm_is_shelved_and_comes_back(visit: Visit, admin: System) -> None:
+    body = {
+        "node_id": "1106/analog-input-1",
+        "condition": {"kind": "limit", "high": 1.0},
+        "message": "Shelf me",
+    }
+    config = admin.post("/api/alarms/configs", body)
+    visit.login()
+    page = visit.see("/alarms")
+    row = page.locator(".oc-alarm").filter(has_text="Shelf me")
+    expect(row).to_contain_text("VAV-6 · Zone Temp", timeout=PATIENCE)
+    row.get_by_label("Shelve").click()
+    page.get_by_text("Shelve for 1 hour").click()
+    expect(row).to_contain_text("shelved until", timeout=PATIENCE)
+    row.get_by_label("Take off the shelf").click()
+    expect(row).not_to_contain_text("shelved", timeout=PATIENCE)
+    # Nothing lies over anything else.
+    boxes = [box for part in row.locator("> *").all() if (box := part.bounding_box())]
+    for number, one in enumerate(boxes):
+        for other in boxes[number + 1 :]:
+            apart = (
+                one["x"] + one["width"] <= other["x"] + 1
+                or other["x"] + other["width"] <= one["x"] + 1
+                or one["y"] + one["height"] <= other["y"] + 1
+                or other["y"] + other["height"] <= one["y"] + 1
+            )
+            assert apart, (one, other)
+    admin.http.delete(f"/api/alarms/configs/{config['id']}")
+    expect(row).to_have_count(0, timeout=PATIENCE)
+
+
 def test_health_shows_components_and_devices(visit: Visit) -> None:
     visit.login()
     page = visit.see("/health")

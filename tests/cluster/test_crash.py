@@ -4,9 +4,14 @@
 many of what there were is printed (`pytest -s`).
 """
 
+import contextlib
+import json
 import os
 import random
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -24,9 +29,10 @@ from actors.discovery.store import DiscoveryStore
 from actors.fdd.models import NewBinding, NewRule
 from actors.fdd.store import FddStore
 from actors.node.models import Node, NodeCapabilities, NodeType
+from api.settings import SETTINGS
 from api.stores import CAMPUS_STORES, SITE_STORES
 from tests.api import bodies
-from tests.cluster.system import System, until
+from tests.cluster.system import System, environment, until
 from tests.crash.cases import CASES
 from tests.crash.rooms import Caller, Tally, rooms
 
@@ -271,6 +277,47 @@ def check_journal(call: Caller, begun: int, tallies: list[Tally]) -> int:
     return len(seqs)
 
 
+class Inside:
+    """Engines' work on the same stores, by a driver of its own on the product's Ray."""
+
+    def __init__(self, system: System) -> None:
+        asked = re.compile(r"--gcs-address=([\d.:]+)")
+        lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid, _ in system.family()]
+        address = next(found[1] for line in lines if (found := asked.search(line)))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.inside", address],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment() | SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(system.data / "ray-token")},
+        )
+        assert self._line() == "ready"
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line, f"the engines' work ended with {self.process.wait()}"
+        return line
+
+    def tell(self, word: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
+    def check(self) -> dict[str, int]:
+        """Let it compare, and give what it did."""
+        self.tell("check")
+        found: dict[str, int] = json.loads(self._line())
+        assert self.process.wait(30) == 0
+        return found
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
 def check_files(data: Path) -> int:
     """Every file is sound, and no event waits for the journal in a store's outbox."""
     paths = sorted(path for scope in ("north", "campus") for path in (data / scope).glob("*.db"))
@@ -283,7 +330,15 @@ def check_files(data: Path) -> int:
     return len(paths)
 
 
-def test_what_was_acknowledged_is_there_whatever_is_killed(system: System) -> None:
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def test_what_was_acknowledged_is_there_whatever_is_killed(
+    system: System, stack: contextlib.ExitStack
+) -> None:
     until(lambda: len(numbers(system)) >= 100, 90, "the building has values")
     found = numbers(system)
     ids = [each["id"] for each in found]
@@ -298,6 +353,7 @@ def test_what_was_acknowledged_is_there_whatever_is_killed(system: System) -> No
     chance.shuffle(every)
     tallies = [Tally() for _ in range(WORKERS)]
     killer = Killer(system, random.Random(SEED + 1))
+    inside = stack.enter_context(contextlib.closing(Inside(system)))
     with ThreadPoolExecutor(WORKERS + 1) as pool:
         killing = pool.submit(killer.run)
         working = [
@@ -316,7 +372,9 @@ def test_what_was_acknowledged_is_there_whatever_is_killed(system: System) -> No
         finally:
             killer.done.set()
         killing.result()
+    inside.tell("stop")
     settled(system)
+    engines = inside.check()
     total = {
         name: sum((getattr(each, name) for each in tallies), Counter())
         for name in ("acknowledged", "refused", "in_doubt", "found_done")
@@ -338,6 +396,11 @@ def test_what_was_acknowledged_is_there_whatever_is_killed(system: System) -> No
         f"\n{records} records compared,"
         f" {audited} audit entries of acknowledged changes and {unsure} of others,"
         f" {events} events without a hole, {watches} watch cells, {files} files sound"
+    )
+    print(
+        f"engines: {engines['calls']} calls of {engines['kinds']} kinds, {engines['again']} done again;"
+        f" {engines['followed']} events followed, {engines['twice']} of them twice;"
+        f" {engines['cells']} cells followed"
     )
     for name, counted in total.items():
         print(f"{name}: {dict(sorted(counted.items()))}")

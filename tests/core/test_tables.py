@@ -55,7 +55,7 @@ TABLES: dict[str, set[str]] = {
     "fdd": {"fdd_rule", "fdd_binding", "fdd_fault"},
     "export": {"export_target", "export_state", "export_status", "export_backfill"},
     "users": {"role", "role_permission", "user", "signing_key", "revoked_token"},
-    "audit": {"audit_anchor", "audit_entry"},
+    "audit": {"audit_entry", "audit_anchor"},
     "overrides": {"override"},
     "journal": {"journal_event", "journal_subscriber"},
 }

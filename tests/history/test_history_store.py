@@ -107,7 +107,7 @@ def test_a_rollup_counts_numbers_and_booleans_only(store: HistoryStore) -> None:
 def test_a_rollup_agrees_with_the_samples(
     tmp_path_factory: pytest.TempPathFactory, samples: dict[int, float]
 ) -> None:
-    store = HistoryStore(tmp_path_factory.mktemp("history"))
+    store = HistoryStore(tmp_path_factory.mktemp("history"), clock=lambda: 20_000)
     store.append(frame(*[("p", value, at) for at, value in samples.items()]))
     rollups = store.rollup("p", 0, 10_001, 1_000)
     assert sum(each.count for each in rollups) == len(samples)

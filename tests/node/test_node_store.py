@@ -42,7 +42,7 @@ def store(tmp_path: Path, events: list[Any]) -> NodeStore:
 
 def test_the_tables_are_those_of_the_reference(store: NodeStore) -> None:
     tables = {row["name"] for row in store.all("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables - {"config_version", "event_outbox", "sqlite_sequence"} == {
+    assert tables - {"config_version", "event_outbox", "retention_clock", "sqlite_sequence"} == {
         "node",
         "node_tag",
         "node_ref",

@@ -102,16 +102,18 @@ class Model(RuleBasedStateMachine):
             known = self.known.get(point)
             if known is None:
                 continue
+            time = self.at + shift
+            if not status & PointStatus.DOWN and known.time is not None and time < known.time:
+                recorded.append((point, value, time))  # late: history alone has it
+                continue
             known.source = status
             if status & PointStatus.DOWN:
                 continue
             known.stale, known.seen = False, self.tick
-            time = self.at + shift
             if not filtered or moved(known.published, value, known.increment):
                 known.published = value
                 told.append((point, value, time))
-            if known.time is None or time >= known.time:
-                known.value, known.time = value, time
+            known.value, known.time = value, time
             recorded.append((point, value, time))
         self.values_told.clear()
         self.recorded.clear()

@@ -1,0 +1,81 @@
+"""What the page decides by itself, without a browser; the rest is in tests/browser."""
+
+from typing import Any
+
+import pytest
+
+from api.web.alarms import urgency
+from api.web.pages import comfort
+from api.web.trends import bands, options_of
+
+
+def gap(start: int, end: int, kind: str = "lost") -> dict[str, Any]:
+    return {"start": start, "end": end, "kind": kind, "reason": "device down"}
+
+
+def spans(gaps: list[list[dict[str, Any]]]) -> list[tuple[int, int]]:
+    return [(begin["xAxis"], end["xAxis"]) for begin, end in bands(gaps)]
+
+
+def test_a_hole_of_several_points_is_shaded_once() -> None:
+    assert spans([[gap(10, 20)], [gap(15, 30)], [gap(40, 50)]]) == [(10, 30), (40, 50)]
+    assert spans([[gap(10, 20)], [gap(10, 20, "late")]]) == [(10, 20), (10, 20)]
+    assert spans([[], []]) == []
+
+
+def test_a_line_is_broken_where_samples_are_lost_and_drawn_in_steps_where_people_command() -> None:
+    sensor = {
+        "id": "a/analog-input-1",
+        "tags": ["sensor"],
+        "units": "degrees-celsius",
+        "shown": "A </script>",
+    }
+    setpoint = {"id": "a/analog-value-1", "tags": ["sp"], "units": "percent", "shown": "B"}
+    lines = [[[1, 20.0], [9, 21.0]], [[1, 5.0]]]
+    options = options_of(7, [sensor, setpoint], lines, [[gap(3, 8)], []], (0, 10))
+    first, second = options["series"]
+    assert first["data"] == [[1, 20.0], [4, None], [9, 21.0]]
+    assert (first["step"], second["step"]) == (False, "end")
+    assert (first["yAxisIndex"], second["yAxisIndex"]) == (0, 1)
+    assert (options["xAxis"]["min"], options["xAxis"]["max"]) == (0, 10)
+    assert "oc.tooltip(7, " in options["tooltip"][":formatter"]
+    assert "</script>" not in options["tooltip"][":formatter"]
+
+
+def test_a_chart_of_nothing_has_an_axis() -> None:
+    assert len(options_of(1, [], [], [], (0, 1))["yAxis"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "setpoint", "status", "word"),
+    [
+        (21.5, 21.5, [], "good"),
+        (22.5, 21.5, [], "good"),
+        (23.0, 21.5, [], "warm"),
+        (24.0, 21.5, [], "hot"),
+        (20.0, 21.5, [], "cool"),
+        (19.0, 21.5, [], "cold"),
+        (21.5, None, [], None),
+        (None, 21.5, [], None),
+        (21.5, 21.5, ["down"], "off"),
+    ],
+)
+def test_a_zone_is_coloured_by_its_distance_from_the_setpoint(
+    value: float | None, setpoint: float | None, status: list[str], word: str | None
+) -> None:
+    assert comfort({"value": value, "status": status}, setpoint) == word
+
+
+def test_what_waits_for_somebody_is_listed_first() -> None:
+    def alarm(name: str, severity: str, state: str = "active", shelved: str | None = None) -> dict[str, Any]:
+        return {"name": name, "severity": severity, "state": state, "shelved_until": shelved}
+
+    items = [
+        alarm("shelved", "critical", shelved="2026-01-01T00:00:00.000Z"),
+        alarm("seen", "critical", "acknowledged"),
+        alarm("low", "low"),
+        alarm("gone but unseen", "high", "cleared"),
+        alarm("worst", "critical"),
+    ]
+    names = [each["name"] for each in sorted(items, key=urgency)]
+    assert names == ["worst", "gone but unseen", "low", "seen", "shelved"]
