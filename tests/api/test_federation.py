@@ -1,0 +1,235 @@
+"""The head follows sites that come, go, and come back with new actors."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.bus.bus import EventBus
+from actors.core.errors import NotFoundError, UnreachableError
+from actors.core.health import Health
+from api.deps import Campus, over_sites
+from api.federation import BRIDGES, MAIN, Federation
+from api.following import follow_site
+from tests.support import InProcess
+
+NOON = 1_790_000_000_000
+
+
+class Plain:
+    """An actor of a site: says how it is, and knows nodes."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def health(self) -> Health:
+        return Health(name="x", host=self.host)
+
+    def get(self, node_id: str) -> Any:
+        raise NotFoundError("node", node_id)
+
+
+class Cut:
+    """Stand before an actor on a host that may be cut off: then calls are not answered."""
+
+    def __init__(self, host: "Host", target: Any) -> None:
+        self._host, self._there = host, InProcess(target)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._there, name)
+        host = self._host
+
+        class Method:
+            def remote(self, *args: Any) -> Any:
+                async def call() -> Any:
+                    host.calls += 1
+                    if host.cut:
+                        await asyncio.Event().wait()
+                    return await method.remote(*args)
+
+                return asyncio.ensure_future(call())
+
+        return Method()
+
+
+class Host:
+    """A building's host: its actors, where it listens, and whether it is cut off."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.cut, self.calls = name, False, 0
+        self.server: asyncio.Server | None = None
+        self.actors = {each: Cut(self, Plain(name)) for each in (*MAIN, BRIDGES[0], "schedules", "backups")}
+
+    async def listen(self, port: int = 0) -> int:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        self.server = await asyncio.start_server(greet, "127.0.0.1", port)
+        return int(self.server.sockets[0].getsockname()[1])
+
+    async def leave(self) -> None:
+        self.cut = True
+        if self.server is not None:
+            self.server.close()
+            await self.server.wait_closed()
+
+
+class View:
+    """What Ray's head knows."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Host] = {}
+        self.ports: dict[str, int] = {}
+
+    def actor(self, name: str) -> Any:
+        actor, _, site = name.partition("@")
+        return self.hosts[site].actors[actor]
+
+    def names(self) -> list[str]:
+        return [f"{actor}@{site}" for site, host in self.hosts.items() for actor in host.actors]
+
+    def places(self) -> dict[str, list[tuple[str, int]]]:
+        return {site: [("127.0.0.1", port)] for site, port in self.ports.items()}
+
+
+def campus() -> Campus:
+    return Campus(name="Test", version="0", sites={}, users=None, audit=None, bus=None)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.federation.PATIENCE", 0.2)
+
+
+def federation(found: Campus, view: View, folder: Path, **joining: str) -> Federation:
+    return Federation(found, joining, folder / "sites.json", view, lambda: NOON)  # type: ignore[arg-type]
+
+
+async def test_a_site_that_has_not_joined_yet_is_there_and_away(tmp_path: Path) -> None:
+    found = campus()
+    federation(found, View(), tmp_path, north="North Building")
+    site = found.site("north")
+    assert (site.name, site.away) == ("North Building", "it has not joined yet")
+    with pytest.raises(UnreachableError, match="site north"):
+        await site.call("nodes", "get", "x")
+
+
+async def test_a_site_comes_goes_and_comes_back(tmp_path: Path) -> None:
+    found, view, host = campus(), View(), Host("one")
+    following = federation(found, view, tmp_path)
+    await following.step()
+    assert found.sites == {}
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    await following.step()
+    site = found.site("north")
+    assert (site.away, site.host, site.last_contact) == (None, "one", NOON)
+    assert set(site.bridges) == {"bacnet"}
+    assert set(site.stores) == {"schedules"}
+    assert set(site.engines) == {"backups"}
+    with pytest.raises(NotFoundError):
+        await site.call("nodes", "get", "x")
+
+    port = view.ports["north"]
+    await host.leave()
+    await following.step()
+    assert site.away is not None
+    calls = host.calls
+    for _ in range(3):
+        await following.step()
+    assert host.calls == calls, "nothing is asked of a host that is away"
+
+    host.cut = False
+    await host.listen(port)
+    await following.step()
+    assert site.away is None
+    await host.leave()
+
+
+async def test_a_call_that_waits_ends_when_its_site_goes(tmp_path: Path) -> None:
+    found, view, host = campus(), View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    site = found.site("north")
+    await host.leave()
+    waiting = asyncio.ensure_future(site.call("nodes", "get", "x", timeout=60))
+    await asyncio.sleep(0)
+    await following.step()
+    with pytest.raises(UnreachableError, match="site north"):
+        await asyncio.wait_for(waiting, 30)
+
+
+async def test_a_host_that_came_back_is_followed_by_its_new_actors(tmp_path: Path) -> None:
+    found, view, old, new = campus(), View(), Host("old"), Host("new")
+    view.hosts["north"], view.ports["north"] = old, await old.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    await old.leave()
+    await following.step()
+    view.hosts["north"], view.ports["north"] = new, await new.listen()
+    await following.step()
+    assert (found.site("north").away, found.site("north").host) == (None, "new")
+    await new.leave()
+
+
+async def test_a_site_is_remembered_over_a_restart_of_the_head(tmp_path: Path) -> None:
+    view, host = View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    first = federation(campus(), view, tmp_path)
+    await first.step()
+    await first.close()
+    await host.leave()
+    found = campus()
+    federation(found, View(), tmp_path)
+    assert found.site("north").last_contact == NOON
+    assert found.site("north").away == "it has not answered yet"
+    (tmp_path / "sites.json").write_text("{ not json")
+    found = campus()
+    federation(found, View(), tmp_path)
+    assert found.sites == {}
+
+
+async def test_lists_name_the_sites_that_are_away(tmp_path: Path) -> None:
+    found, view, host = campus(), View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path, south="South Building")
+    await following.step()
+
+    async def read(site: Any, limit: int, cursor: str | None) -> Any:
+        health = await site.call("nodes", "health")
+        return [{"host": health.host}], None
+
+    page = await over_sites(found.chosen(None), 10, None, read)
+    assert (page.items, page.unreachable_sites) == ([{"host": "one"}], ["south"])
+    await host.leave()
+
+
+async def test_a_follower_of_a_site_goes_over_to_its_new_bus(tmp_path: Path) -> None:
+    found, view = campus(), View()
+    hosts = [Host("old"), Host("new")]
+    for host in hosts:
+        host.actors["bus"] = Cut(host, EventBus("north"))
+    view.hosts["north"], view.ports["north"] = hosts[0], await hosts[0].listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    deliveries: list[Any] = []
+
+    async def follow() -> None:
+        async for delivery in follow_site(found.site("north"), "test"):
+            deliveries.extend([delivery.resync])
+
+    task = asyncio.create_task(follow())
+    async with asyncio.timeout(30):
+        while not deliveries:  # noqa: ASYNC110 - nothing to wait for but the outcome
+            await asyncio.sleep(0.01)
+        await hosts[0].leave()
+        await following.step()
+        view.hosts["north"], view.ports["north"] = hosts[1], await hosts[1].listen()
+        await following.step()
+        while len(deliveries) < 2:  # noqa: ASYNC110 - nothing to wait for but the outcome
+            await asyncio.sleep(0.01)
+    assert deliveries == [True, True], "each begins with the word that events may be missing"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await hosts[1].leave()
