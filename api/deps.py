@@ -175,18 +175,34 @@ class Campus:
         self.trail.later(user, action, target, detail)
 
     async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
-        """Find a node's site. Raises NotFoundError, UnreachableError when it may be on one away."""
-        away: UnreachableError | None = None
-        for site in self.chosen(site_id):
-            try:
-                await site.call("nodes", "get", node_id)
-            except NotFoundError:
-                continue
-            except UnreachableError as error:
-                away = error
-                continue
-            return site
-        raise away or NotFoundError("node", node_id)
+        """Find a node's site.
+
+        Raises NotFoundError, UnreachableError when it may be on one that is away, and BadInputError with the
+        choices when several sites have a node of this id.
+        """
+        return await _knowing(self.chosen(site_id), "nodes", "get", node_id, "node")
+
+
+async def _knowing(sites: Sequence[SiteActors], actor: str, method: str, key: Any, kind: str) -> SiteActors:
+    """Ask all sites at once whose `actor` knows `key` by `method`; give the one that does."""
+    asked = [site.call(actor, method, key) for site in sites]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    found: list[SiteActors] = []
+    away: UnreachableError | None = None
+    for site, answer in zip(sites, answers, strict=True):
+        if isinstance(answer, UnreachableError):
+            away = answer
+        elif isinstance(answer, BaseException):
+            if not isinstance(answer, NotFoundError):
+                raise answer
+        else:
+            found.append(site)
+    if len(found) > 1:
+        choices = ", ".join(each.id for each in found)
+        raise BadInputError("site", None, f"one of {choices}: each has a {kind} {key!r}")
+    if not found:
+        raise away or NotFoundError(kind, key)
+    return found[0]
 
 
 def get_campus(request: Request) -> Campus:
@@ -275,24 +291,7 @@ async def site_with(
     """
     if site_id is not None or len(campus.sites) == 1:
         return campus.chosen(site_id)[0]
-    found: list[SiteActors] = []
-    missing: NotFoundError | UnreachableError | None = None
-    for each in campus.sites.values():
-        try:
-            await each.call(actor, method, key)
-        except NotFoundError as error:
-            missing = missing or error
-        except UnreachableError as error:
-            missing = error
-        else:
-            found.append(each)
-    if len(found) > 1:
-        raise BadInputError(
-            "site", None, f"one of {', '.join(each.id for each in found)}: ids count per site"
-        )
-    if not found:
-        raise missing or NotFoundError(actor, key)
-    return found[0]
+    return await _knowing(list(campus.sites.values()), actor, method, key, actor)
 
 
 class Page(BaseModel):

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from actors.bus.bus import EventBus
-from actors.core.errors import NotFoundError, UnreachableError
+from actors.core.errors import BadInputError, NotFoundError, UnreachableError
 from actors.core.health import Health
+from actors.node.models import Node, NodeType
 from api.deps import Campus, over_sites
 from api.federation import BRIDGES, MAIN, Federation
 from api.following import follow_site
@@ -233,3 +234,31 @@ async def test_a_follower_of_a_site_goes_over_to_its_new_bus(tmp_path: Path) -> 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await hosts[1].leave()
+
+
+class Knows(Plain):
+    def get(self, node_id: str) -> Any:
+        return Node(id=node_id, node_type=NodeType.SITE, dis=self.host.title())
+
+
+async def test_the_site_of_an_id_is_found_and_an_ambiguous_one_is_answered_with_the_choices(
+    tmp_path: Path,
+) -> None:
+    found, view = campus(), View()
+    hosts = {name: Host(name) for name in ("north", "south", "west")}
+    for name, host in hosts.items():
+        view.hosts[name], view.ports[name] = host, await host.listen()
+    hosts["south"].actors["nodes"] = Cut(hosts["south"], Knows("south"))
+    following = federation(found, view, tmp_path)
+    await following.step()
+    assert (await found.site_of("1001/analog-input-1")).id == "south"
+    hosts["west"].actors["nodes"] = found.site("west").nodes = Cut(hosts["west"], Knows("west"))
+    with pytest.raises(BadInputError, match="one of south, west"):
+        await found.site_of("1001/analog-input-1")
+    assert (await found.site_of("1001/analog-input-1", "west")).id == "west"
+    await hosts["south"].leave()
+    await hosts["west"].leave()
+    await following.step()
+    with pytest.raises(UnreachableError, match="site"):
+        await found.site_of("1001/analog-input-1")
+    await hosts["north"].leave()
