@@ -51,12 +51,16 @@ async def open_command(frame: Frame, point: dict[str, Any]) -> None:  # noqa: PL
 
         async def show() -> None:
             try:
-                array = await frame.session.get(point_path(point_id, "/priority-array"))
                 fresh = await frame.session.get(point_path(point_id))
+                now.set_text(f"Now {shown_value(fresh, fresh.get('value'))}")
+                array = await frame.session.get(point_path(point_id, "/priority-array"))
             except ApiError as error:
-                tell(str(error), "bad")
+                if error.code == "conflict":
+                    _plain(slots)
+                    give.disable()
+                else:
+                    tell(str(error), "bad")
                 return
-            now.set_text(f"Now {shown_value(fresh, fresh.get('value'))}")
             slots.clear()
             with slots:
                 for level, value in enumerate(array["slots"], 1):
@@ -97,6 +101,13 @@ async def open_command(frame: Frame, point: dict[str, Any]) -> None:  # noqa: PL
             tell("Your role may look but not command.", "note")
     dialog.open()
     await show()
+
+
+def _plain(slots: ui.element) -> None:
+    """Say what a command means at a point whose device has no priority array for it."""
+    slots.clear()
+    with slots, box("oc-pad oc-muted"):
+        words("The device has no priorities for this point: it keeps what is written until the next write.")
 
 
 def _slot(point: dict[str, Any], number: str, name: str, value: Any, force: bool) -> None:

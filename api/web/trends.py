@@ -172,6 +172,7 @@ def options_of(
             "type": "time",
             "min": reach[0],
             "max": reach[1],
+            "axisLine": {"onZero": False},
             "axisLabel": {"hideOverlap": True, "color": INK},
         },
         "yAxis": [

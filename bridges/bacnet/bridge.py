@@ -22,6 +22,7 @@ from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
 from bridges.bacnet.network import Network
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.outbox import FaultLog, Outbox
+from bridges.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +117,10 @@ class BacnetBridge:
     async def stop(self) -> None:
         """Stop reading, give the point store what waits (2 s at most), close the ports."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks[1:]:
-            task.cancel()
-        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        await end(tasks[1:])
         if tasks:
             await self._outbox.drained(2.0)
-            tasks[0].cancel()
-            await asyncio.gather(tasks[0], return_exceptions=True)
+            await end(tasks[:1])
         for network in self._networks.values():
             await network.close()
 

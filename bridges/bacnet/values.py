@@ -17,6 +17,7 @@ from bacpypes3.primitivedata import (
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
 from bridges.bacnet.kinds import BINARY, MULTI_STATE, TEXT, WHOLE
+from bridges.numbers import shortest
 
 LARGEST_REAL: Final = (2 - 2**-23) * 2.0**127
 LARGEST_WHOLE: Final = 2**53
@@ -56,6 +57,8 @@ def to_point(object_type: str, raw: Any) -> tuple[PointValue | None, int]:
         number = float(raw)
     except (TypeError, ValueError):
         return None, fault
+    if datatype(object_type) is Real:
+        number = shortest(number)
     return (number, 0) if math.isfinite(number) else (None, fault)
 
 
@@ -114,7 +117,7 @@ def from_choice(item: Any) -> PointValue | None:
         return None
     value = getattr(item, str(choice))
     if choice in ("real", "double"):
-        return float(value)
+        return shortest(value) if choice == "real" else float(value)
     if choice in ("enumerated", "unsigned", "integer"):
         return int(value)
     if isinstance(value, Boolean | bool):

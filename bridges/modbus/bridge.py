@@ -22,6 +22,7 @@ from bridges.modbus.plan import Wanted
 from bridges.modbus.registers import from_binding
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
+from bridges.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +100,10 @@ class ModbusBridge:
     async def stop(self) -> None:
         """Stop polling, give the point store what waits (2 s at most), close the connections."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks[1:]:
-            task.cancel()
-        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        await end(tasks[1:])
         if tasks:
             await self._outbox.drained(2.0)
-            tasks[0].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks[:1])
         for line in self._lines.values():
             line.close()
 

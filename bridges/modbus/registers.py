@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
+from bridges.numbers import shortest
 
 RegisterType = Literal["holding", "input", "coil", "discrete"]
 DataType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
@@ -204,6 +205,8 @@ def decode(register: Register, words: Sequence[int]) -> Reading:
         raw = (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
     else:
         (raw,) = struct.unpack(_FORMATS[register.data_type], data)
+        if register.data_type == "float32":
+            raw = shortest(raw)
     if register.data_type == "bool":
         return Reading(raw != 0, 0)
     if isinstance(raw, int) and abs(raw) > _EXACT and register.scale == 1.0 and register.offset == 0.0:

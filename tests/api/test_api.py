@@ -19,6 +19,9 @@ PUBLIC = {
     ("POST", "/api/auth/setup"),
     ("POST", "/api/auth/login"),
     ("GET", "/api/system/health"),
+    ("GET", "/docs"),
+    ("GET", "/docs/oauth2-redirect"),
+    ("GET", "/redoc"),
 }
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
 from bridges.bacnet.values import to_bacnet, to_point, to_status
+from bridges.numbers import shortest
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_values_that_an_object_cannot_have_are_refused(kind: str, value: PointVa
 
 @given(st.floats(-1e6, 1e6, width=32))
 def test_an_analog_value_survives_the_way_out_and_back(value: float) -> None:
-    assert to_point("analog-output", to_bacnet("analog-output", value, None)) == (value, 0)
+    assert to_point("analog-output", to_bacnet("analog-output", value, None)) == (shortest(value), 0)
 
 
 @pytest.mark.parametrize("kind", ["positive-integer-value", "accumulator", "multi-state-input"])

@@ -22,6 +22,7 @@ from bridges.modbus.registers import (
     parted,
     same,
 )
+from bridges.numbers import shortest
 
 ORDERS = st.sampled_from(get_args(ByteOrder))
 RANGES = {
@@ -96,9 +97,13 @@ def test_whole_numbers_come_back_exactly(typed: tuple[str, int], order: str) -> 
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), ORDERS)
-def test_float32_comes_back_exactly(number: float, order: str) -> None:
+def test_float32_comes_back_as_the_same_32_bit_number(number: float, order: str) -> None:
     register = holding(data_type="float32", byte_order=order)
-    assert decode(register, encode(register, number)) == Reading(number, 0)
+    words = encode(register, number)
+    reading = decode(register, words)
+    assert reading == Reading(shortest(number), 0)
+    # A zero loses its sign with the offset.
+    assert not reading.value or encode(register, reading.value) == words
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), ORDERS)
