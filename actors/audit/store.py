@@ -14,7 +14,7 @@ from actors.audit.schema import MIGRATIONS
 from actors.core.errors import StorageError
 from actors.core.health import Health, HealthState
 from actors.core.sqlite import Durability, Row
-from actors.core.store import Store, page
+from actors.core.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -144,22 +144,18 @@ class AuditStore(Store):
         cursor: str | None = None,
     ) -> tuple[list[AuditEntry], str | None]:
         """Give entries, newest first, in [start, end) ms. Raises BadInputError."""
-        rows, after = page(
-            cursor,
+        rows, after = self.page_of(
+            "SELECT * FROM audit_entry",
+            {
+                "user = ?": user,
+                "action = ?": action,
+                "target = ?": target,
+                "timestamp >= ?": start,
+                "timestamp < ?": end,
+            },
             limit,
-            lambda last, n: self.all(
-                "SELECT * FROM audit_entry WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR user = ?2)"
-                " AND (?3 IS NULL OR action = ?3) AND (?4 IS NULL OR target = ?4)"
-                " AND (?5 IS NULL OR timestamp >= ?5) AND (?6 IS NULL OR timestamp < ?6)"
-                " ORDER BY id DESC LIMIT ?7",
-                last,
-                user,
-                action,
-                target,
-                start,
-                end,
-                n,
-            ),
+            cursor,
+            newest_first=True,
         )
         return [_entry(row) for row in rows], after
 

@@ -187,6 +187,8 @@ def test_an_alarm_is_shelved_and_comes_back(visit: Visit, admin: System) -> None
                 or other["y"] + other["height"] <= one["y"] + 1
             )
             assert apart, (one, other)
+    row.get_by_role("button", name="Acknowledge").click()
+    expect(row).to_contain_text("seen by ana", timeout=PATIENCE)
     admin.http.delete(f"/api/alarms/configs/{config['id']}")
     expect(row).to_have_count(0, timeout=PATIENCE)
 
