@@ -93,7 +93,11 @@ def _invalid(error: RequestValidationError) -> JSONResponse:
             return answer(400, "the body is not valid JSON", [{"field": "body", "expected": "JSON"}])
         field = ".".join(str(part) for part in each["loc"] if part not in {"body", "query", "path"})
         problems.append(
-            {"field": field or "body", "value": _shown(field, each.get("input")), "expected": each["msg"]}
+            {
+                "field": field or "body",
+                "value": _shown(field, each.get("input")),
+                "expected": each["msg"].removeprefix("Value error, "),
+            }
         )
     first = problems[0]
     shown = "" if first["value"] is None else f" {first['value']!r} is not valid:"

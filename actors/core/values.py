@@ -15,7 +15,7 @@ def _strict(value: object) -> object:
         raise ValueError("a point value is a finite number")
     if isinstance(value, int) and not -(2**53) <= value <= 2**53:
         raise ValueError("a whole number of at most 53 bits")
-    if isinstance(value, bool | int | float | str) or value is None:
+    if isinstance(value, bool | int | float | str):
         return value
     raise ValueError("a point value is a number, true or false, or a text")
 
