@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from actors.alarm.models import AlarmState
+from api.settings import SETTINGS
 from tests.cluster.hosts import Lan, Program, inside
 from tests.cluster.system import ADMIN, OPENCRATE, environment, until
 
@@ -125,7 +126,9 @@ class HostedCampus:
         address = self.head.address
         command = [sys.executable, "-m", "tests.cluster.follower", f"{address}:6379", address, "test"]
         more = {"RAY_AUTH_TOKEN_PATH": str(self.head_data / "ray-token")}
-        self.follower = self.head.start(command, self.folder / "follower.out", environment() | more)
+        self.follower = self.head.start(
+            command, self.folder / "follower.out", environment() | SETTINGS | more
+        )
 
     # asking the head
 
@@ -143,7 +146,7 @@ class HostedCampus:
 
     def post(self, path: str, body: Any) -> Any:
         answer = self.request("POST", path, json=body)
-        assert answer.status_code in {200, 201}, f"{path}: {answer.status_code} {answer.text}"
+        assert answer.status_code in {200, 201, 202}, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     # what is so, and how long it takes
@@ -250,6 +253,7 @@ class HostedCampus:
         """Every alarm of the building gets to the subscriber at the head; give how many came twice."""
         due = self.raised()
         assert due, "the building has raised alarms"
+        assert not self.follower.ended, self.follower.said()[-2000:]
         until(lambda: due <= set(self.delivered()), 90, "the subscriber has every alarm of the building")
         told = self.delivered()
         return len(told) - len(set(told))
