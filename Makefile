@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 APT = if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(1); \
 	else sudo apt-get update -q && sudo apt-get install -y -q $(1); fi
 
-.PHONY: run test crash bench lint types fast clean
+.PHONY: run test crash plugs bench lint types fast clean
 
 run: $(VENV)/.ready
 	@exec $(BIN)/opencrate up --demo
@@ -17,12 +17,16 @@ test: $(VENV)/.ready-for-tests lint types
 	$(BIN)/python -m pytest
 
 fast: $(VENV)/.ready-for-tests
-	$(BIN)/python -m pytest -m "not cluster and not browser"
+	$(BIN)/python -m pytest -m "not cluster and not browser and not plugs"
 
 # A long run of the crash tests and of garbage to the API, with how many of what.
 crash: $(VENV)/.ready-for-tests
 	OPENCRATE_CRASH_KILLS=30 OPENCRATE_CRASH_SECONDS=600 $(BIN)/python -m pytest -s tests/crash tests/cluster/test_crash.py
 	OPENCRATE_FUZZ=20000 $(BIN)/python -m pytest -s tests/api/test_garbage.py
+
+# Hosts in namespaces whose links, heads, disks and actors are pulled, and a table of what that cost. Needs root.
+plugs: $(VENV)/.ready-for-tests
+	$(BIN)/python -m pytest -s -m plugs tests/cluster/test_plugs.py
 
 # The figures that must hold, each beside its peer; writes bench/results.md. `ARGS=--large` adds the long run.
 bench: $(VENV)/.ready-for-bench
@@ -48,6 +52,7 @@ $(VENV)/.ready: $(VENV)/bin/python pyproject.toml requirements.txt
 
 $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@PATH="$$PATH:/usr/sbin:/sbin"; command -v ip >/dev/null || { echo "installing iproute2"; $(call APT,iproute2); }
 	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
 	@touch $@
 

@@ -26,6 +26,9 @@ EVERY: Final = 1.0
 """Seconds between two looks at a site: the first call after a healed link is answered within two of them."""
 PATIENCE: Final = 2.5
 """Seconds without an answer after which a site counts as away."""
+WAKES: Final = 5
+"""Times that each actor of a site that is back is asked until it answers."""
+WAKE_PAUSE: Final = 0.2
 MAIN: Final = ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
 BRIDGES: Final = ("bacnet", "modbus")
 ENGINES: Final = ("alarm_engine", "history_reader", "backups")
@@ -191,6 +194,7 @@ class Federation:
             return
         if site.away is not None:
             log.info("site %s can be reached", site.id)
+            await self._wake(site)
             await self._name(site)
         site.come(self._clock(), good[0].host)
         known = self._registry.sites[site.id]
@@ -214,6 +218,28 @@ class Federation:
         site.engines = {name: found.pop(name) for name in ENGINES if name in found}
         site.stores = found
         site.gone = False
+
+    async def _wake(self, site: SiteActors) -> None:
+        """Let Ray connect to all actors of a site that is back, so that no first call is refused.
+
+        Ray has a connection to each actor, and notices only with a call that it can be made again.
+        """
+        waiting = site.actors()
+        for _ in range(WAKES):
+            asked = {
+                name: answered(f"{name}@{site.id}", handle.health.remote(), PATIENCE)
+                for name, handle in waiting.items()
+            }
+            answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+            waiting = {
+                name: waiting[name]
+                for name, answer in zip(asked, answers, strict=True)
+                if isinstance(answer, BaseException)
+            }
+            if not waiting:
+                return
+            await asyncio.sleep(WAKE_PAUSE)
+        log.warning("%s of site %s don't answer yet", ", ".join(sorted(waiting)), site.id)
 
     async def _name(self, site: SiteActors) -> None:
         """Take a site's display name from its model."""
