@@ -25,19 +25,20 @@ class Empty:
         """Do nothing."""
 
 
-def each(count: int, do: Callable[[int], object]) -> float:
-    """Give the seconds that one of `count` calls takes, after a few to warm up."""
-    for number in range(min(50, count)):
-        do(-1 - number)
+BLOCK = 50
+
+
+def each(numbers: range, do: Callable[[int], object]) -> float:
+    """Give the seconds that one call takes."""
     begin = time.perf_counter()
-    for number in range(count):
+    for number in numbers:
         do(number)
-    return (time.perf_counter() - begin) / count
+    return (time.perf_counter() - begin) / len(numbers)
 
 
 def one_insert(folder: Path, scale: Scale, progress: Progress) -> Iterator[Result]:
     """Measure a commanded slot kept by the override store, one call at a time."""
-    count = scale.of(1000, 20)
+    blocks = scale.of(20 * scale.runs, 2)
     whole: list[float] = []
     parts: list[tuple[float, float]] = []
     with cluster(folder) as actors:
@@ -47,16 +48,16 @@ def one_insert(folder: Path, scale: Scale, progress: Progress) -> Iterator[Resul
         plain = connect(folder / "plain.db", Durability.FULL)
         for step in MIGRATIONS:
             plain.execute(step).fetchall()
-        for run in range(scale.runs):
-            progress(run, scale.runs, "store call")
-            insert = each(count, lambda n, run=run: _insert(plain, f"{run}/{n}"))  # type: ignore[misc]
-            call = each(count, lambda _: ray.get(empty.call.remote()))
-            both = each(
-                count,
-                lambda n, run=run: ray.get(store.put.remote(f"{run}/{n}", 8, 21.5, "ana")),  # type: ignore[misc]
-            )
-            parts.append((insert, call))
-            whole.append(both)
+        # In turn and in short blocks: what a commit takes differs from second to second on a shared disk.
+        for block in range(-2, blocks):
+            progress(max(0, block), blocks, "store call")
+            numbers = range(block * BLOCK, (block + 1) * BLOCK)
+            insert = each(numbers, lambda n: _insert(plain, str(n)))
+            call = each(numbers, lambda _: ray.get(empty.call.remote()))
+            both = each(numbers, lambda n: ray.get(store.put.remote(str(n), 8, 21.5, "ana")))
+            if block >= 0:
+                parts.append((insert, call))
+                whole.append(both)
         plain.close()
         ray.get(store.close.remote())
     ours = 1 / median(whole)

@@ -1,8 +1,9 @@
 """What history can be asked: the same of the store and of the reader beside it."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import ray
@@ -36,12 +37,45 @@ BEFORE: Final = (
 )
 
 
-class Arrays(NamedTuple):
-    """Samples as columns: times in ms (int64), values (float64, NaN where there is no number), flags."""
+class Arrays:
+    """Samples as columns: times in ms (int64), values (float64, NaN where there is no number), flags (int32).
 
-    times: Ints
-    values: Floats
-    statuses: NDArray[np.int32]
+    Chunks travel to the caller as they are in the file, a twentieth of what they hold, and are read there
+    with the first look at a column.
+    """
+
+    def __init__(self, packed: Sequence[Row], first: int, last: int, waiting: Columns) -> None:
+        """Take the chunks over [first, last), and the samples in it that aren't packed."""
+        self._packed, self._first, self._last, self._waiting = packed, first, last, waiting
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Arrays, (self._packed, self._first, self._last, self._waiting)
+
+    @functools.cached_property
+    def _columns(self) -> Columns:
+        return _read_chunks(self._packed, self._first, self._last, self._waiting)
+
+    @property
+    def times(self) -> Ints:
+        """Times in ms, in order."""
+        return self._columns.times
+
+    @property
+    def values(self) -> Floats:
+        """The numbers; true is 1."""
+        return self._columns.numbers
+
+    @property
+    def statuses(self) -> NDArray[np.int32]:
+        """The status flags."""
+        return self._columns.statuses
+
+
+class Rollups(list[Rollup]):
+    """Rollups in order of time, which travel as bare numbers: models take ten times as long."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rollups, ([tuple(vars(each).values()) for each in self],)
 
 
 class HistoryQueries:
@@ -134,8 +168,9 @@ class HistoryQueries:
         """
         first, last = check_range(start, end)
         with self._view():
-            found = self._columns(self._id(point_id), first, last)
-        return Arrays(found.times, found.numbers, found.statuses)
+            series = self._id(point_id)
+            packed = self.all(f"SELECT {BODY} {IN_RANGE}", series, first, last)
+            return Arrays(packed, first, last, self._tail.of(series, first, last))
 
     @ray.method
     def rollup(
@@ -154,23 +189,10 @@ class HistoryQueries:
         if pieces is None:
             return []
         sums = rollup.sum_up(pieces, bounds, start, end, self.clock())
-        return [
-            _rollup(
-                {
-                    "start": at,
-                    "end": until,
-                    "min": low,
-                    "max": high,
-                    "avg": total / count,
-                    "sum": total,
-                    "count": count,
-                    "first": first,
-                    "last": last,
-                    "time_weighted_avg": weighted,
-                }
-            )
+        return _rollups(
+            (at, until, low, high, total / count, total, count, first, last, weighted)
             for at, until, low, high, total, count, first, last, weighted in zip(*sums, strict=True)
-        ]
+        )
 
     @ray.method
     def latest(self, ids: list[str]) -> dict[str, Sample]:
@@ -298,11 +320,7 @@ class HistoryQueries:
     def _columns(self, series: int, first: int, last: int) -> Columns:
         """Give all samples of a series in [first, last), in order of time."""
         rows = self.all(f"SELECT {BODY} {IN_RANGE}", series, first, last)
-        packed = [between(chunks.decode(row), first, last) for row in rows]
-        waiting = self._tail.of(series, first, last)
-        if not packed:
-            return waiting
-        return in_order(join([*packed, waiting])) if len(waiting.times) else join(packed)
+        return _read_chunks(rows, first, last, self._tail.of(series, first, last))
 
     def _packed_times(self, series: int, first: int, last: int) -> Ints:
         """Give the times that the chunks over [first, last) have, and those around them."""
@@ -395,6 +413,14 @@ class HistoryQueries:
         return found if low == 0 and high == len(found.begin) else rollup.part(found, slice(low, high))
 
 
+def _read_chunks(packed: Sequence[Row], first: int, last: int, waiting: Columns) -> Columns:
+    """Give the samples of chunks in [first, last) and those that wait, in order of time."""
+    if not packed:
+        return waiting
+    parts = [between(chunks.decode(row), first, last) for row in packed]
+    return in_order(join([*parts, waiting])) if len(waiting.times) else join(parts)
+
+
 def _flush(heads: list[Row], parts: list[Pieces]) -> None:
     """Turn chunks that lie in one interval each into pieces."""
     if not heads:
@@ -432,14 +458,20 @@ def _samples(found: Columns) -> list[Sample]:
     return [Sample.model_construct(time=at, value=value, status=status) for at, value, status in made]
 
 
-_ROLLUP_FIELDS: Final = set(Rollup.model_fields)
+_ROLLUP_FIELDS: Final = tuple(Rollup.model_fields)
+_ROLLUP_SET: Final = set(_ROLLUP_FIELDS)
 
 
-def _rollup(fields: dict[str, Any]) -> Rollup:
+def _rollups(rows: Iterable[tuple[Any, ...]]) -> Rollups:
+    """Make rollups of their fields in order."""
+    return Rollups(map(_rollup, rows))
+
+
+def _rollup(row: tuple[Any, ...]) -> Rollup:
     """Make a rollup of fields that are known to be right: `model_construct` takes four times as long."""
     made = Rollup.__new__(Rollup)
-    object.__setattr__(made, "__dict__", fields)
-    object.__setattr__(made, "__pydantic_fields_set__", _ROLLUP_FIELDS)
+    object.__setattr__(made, "__dict__", dict(zip(_ROLLUP_FIELDS, row, strict=True)))
+    object.__setattr__(made, "__pydantic_fields_set__", _ROLLUP_SET)
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made
