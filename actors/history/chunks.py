@@ -6,6 +6,7 @@ decimals are kept as whole numbers of the last decimal, which takes a third less
 """
 
 import zlib
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -149,34 +150,38 @@ def decode(row: dict[str, Any]) -> Columns:
     return Columns(times, numbers, kinds, statuses, others)
 
 
-def decode_cells(first: int, last: int, blob: bytes) -> Pieces:
-    """Give a chunk's cells, in order of time; the first begins and the last ends with the chunk."""
-    sizes = np.frombuffer(blob[:16], np.uint32)
-    parts, at = [], 16
-    for size in sizes.tolist():
-        parts.append(_decompress(blob[at : at + size]))
-        at += size
-    count = parts[0].astype(np.int64)
-    cells = len(count)
-    low, high, opening, closing = parts[1].reshape(4, cells)
-    begin = np.arange(first // CELL * CELL, last + 1, CELL)
-    finish = begin + CELL
-    begin[0], finish[-1] = first, last
+class Cells(NamedTuple):
+    """A chunk's cells as they are kept, with the first and last time of the chunk."""
+
+    first: int
+    last: int
+    blob: bytes
+
+
+def decode_cells(found: Sequence[Cells]) -> Pieces:
+    """Give the cells of chunks in order of time; a chunk's first cell begins and its last ends with it."""
+    columns: list[list[Any]] = [[], [], [], []]
+    edges: list[tuple[Ints, Ints]] = []
+    for first, last, blob in found:
+        at = 16
+        for column, size in zip(columns, np.frombuffer(blob[:16], np.uint32).tolist(), strict=True):
+            column.append(_decompress(blob[at : at + size]))
+            at += size
+        begin = np.arange(first // CELL * CELL, last + 1, CELL)
+        finish = begin + CELL
+        begin[0], finish[-1] = first, last
+        edges.append((begin, finish))
+    counts, bounds, sums, away = columns
+    count = np.concatenate(counts).astype(np.int64)
+    low, high, opening, closing = np.concatenate([each.reshape(4, -1) for each in bounds], axis=1)
+    total = np.concatenate(sums)
+    begin = np.concatenate([each[0] for each in edges])
+    finish = np.concatenate([each[1] for each in edges])
     span = (finish - begin).astype(np.float64)
-    mean = np.where(count > 0, parts[2] / np.maximum(count, 1), closing)
-    return Pieces(
-        begin,
-        finish,
-        count,
-        low,
-        high,
-        parts[2],
-        opening,
-        closing,
-        (mean + parts[3]) * span,
-        span,
-        np.ones(cells, np.bool_),
-    )
+    mean = np.where(count > 0, total / np.maximum(count, 1), closing)
+    integral = (mean + np.concatenate(away)) * span
+    holds = np.ones(len(count), np.bool_)
+    return Pieces(begin, finish, count, low, high, total, opening, closing, integral, span, holds)
 
 
 def _cells(times: Ints, numbers: Floats, total: Floats) -> bytes | None:

@@ -13,6 +13,7 @@ from actors.core.clock import Clock
 from actors.core.errors import NotFoundError
 from actors.core.sqlite import Row
 from actors.history import chunks, columns, rollup
+from actors.history.chunks import Cells
 from actors.history.columns import Columns, Floats, Ints, between, in_order, join, to_values
 from actors.history.gaps import GapKind
 from actors.history.logic import check_limit, check_range
@@ -364,34 +365,61 @@ class HistoryQueries:
         """Rows of `waiting` that are done."""
         whole: list[Row] = []
         """Heads of chunks that are taken whole, until their row is turned into columns."""
+        celled: list[Row] = []
+        """Heads of chunks of which all cells are taken, until these are read, all at once."""
         for head in heads:
             first, last = head["first_time"], head["last_time"]
             low, high = (int(each) for each in np.searchsorted(waiting.times, (first, last + 1)))
             if low > at:
-                _flush(whole, parts)
+                self._flush(series, whole, celled, parts)
                 parts.append(rollup.from_samples(columns.take(waiting, slice(at, low))))
             at = high
             inside = cuts[np.searchsorted(cuts, first, "right") : np.searchsorted(cuts, last, "right")]
             sound = low == high and head["integral"] is not None
             if sound and not len(inside) and first >= start and last < end:
+                if celled:
+                    self._flush(series, whole, celled, parts)
                 whole.append(head)
                 continue
-            _flush(whole, parts)
-            if (
-                sound
-                and head["cells"]
-                and 2 * chunks.CELL * np.count_nonzero(inside % chunks.CELL) <= last - first
-            ):
+            through = np.count_nonzero(inside % chunks.CELL)
+            by_cells = sound and head["cells"] and 2 * chunks.CELL * through <= last - first
+            if by_cells and not through and first >= start and last < end:
+                if whole:
+                    self._flush(series, whole, celled, parts)
+                celled.append(head)
+                continue
+            self._flush(series, whole, celled, parts)
+            if by_cells:
                 parts.append(self._cells(head, inside, start, end))
                 continue
             found = between(self._chunk(head["id"]), start, end)
             if low < high:
                 found = in_order(join([found, columns.take(waiting, slice(low, high))]))
             parts.append(rollup.from_samples(found))
-        _flush(whole, parts)
+        self._flush(series, whole, celled, parts)
         if at < len(waiting.times):
             parts.append(rollup.from_samples(columns.take(waiting, slice(at, None))))
         return rollup.join(parts) if parts else None
+
+    def _flush(self, series: int, whole: list[Row], celled: list[Row], parts: list[Pieces]) -> None:
+        """Turn chunks that follow one another into pieces: each in one interval, or the cells of each."""
+        if whole:
+            parts.append(_heads(whole))
+            whole.clear()
+        if celled:
+            rows = self.all(
+                "SELECT first_time, last_time, cells FROM chunk"
+                " WHERE series_id = ? AND first_time BETWEEN ? AND ? ORDER BY first_time",
+                series,
+                celled[0]["first_time"],
+                celled[-1]["first_time"],
+            )
+            parts.append(
+                chunks.decode_cells(
+                    [Cells(row["first_time"], row["last_time"], row["cells"]) for row in rows]
+                )
+            )
+            celled.clear()
 
     def _chunk(self, chunk: int) -> Columns:
         [row] = self.all(f"SELECT {BODY} FROM chunk WHERE id = ?", chunk)  # noqa: S608
@@ -400,7 +428,7 @@ class HistoryQueries:
     def _cells(self, head: Row, cuts: Ints, start: int, end: int) -> Pieces:
         """Give a chunk's cells; in the place of those that a cut goes through, their samples."""
         [row] = self.all("SELECT cells FROM chunk WHERE id = ?", head["id"])
-        found = chunks.decode_cells(head["first_time"], head["last_time"], row["cells"])
+        found = chunks.decode_cells([Cells(head["first_time"], head["last_time"], row["cells"])])
         through = cuts[cuts % chunks.CELL != 0]
         if len(through):
             broken = np.zeros(len(found.begin), np.bool_)
@@ -421,27 +449,22 @@ def _read_chunks(packed: Sequence[Row], first: int, last: int, waiting: Columns)
     return in_order(join([*parts, waiting])) if len(waiting.times) else join(parts)
 
 
-def _flush(heads: list[Row], parts: list[Pieces]) -> None:
+def _heads(heads: list[Row]) -> Pieces:
     """Turn chunks that lie in one interval each into pieces."""
-    if not heads:
-        return
     first = np.array([each["first_time"] for each in heads], np.int64)
     last = np.array([each["last_time"] for each in heads], np.int64)
     numbers = {
         name: np.array([each[name] for each in heads], np.float64)
         for name in ("min", "max", "sum", "first", "last", "integral")
     }
-    parts.append(
-        Pieces(
-            begin=first,
-            finish=last,
-            counts=np.array([each["count"] for each in heads], np.int64),
-            covered=(last - first).astype(np.float64),
-            holds=np.ones(len(heads), np.bool_),
-            **numbers,
-        )
+    return Pieces(
+        begin=first,
+        finish=last,
+        counts=np.array([each["count"] for each in heads], np.int64),
+        covered=(last - first).astype(np.float64),
+        holds=np.ones(len(heads), np.bool_),
+        **numbers,
     )
-    heads.clear()
 
 
 def _held_into(before: Columns, start: int) -> Pieces:

@@ -58,7 +58,7 @@ def test_cells_are_what_a_plain_sum_over_each_hour_gives(rows: list[tuple[int, f
     chunk = chunks.encode(1, samples)
     if chunk.cells is None:
         return
-    cells = chunks.decode_cells(chunk.first_time, chunk.last_time, chunk.cells)
+    cells = chunks.decode_cells([chunks.Cells(chunk.first_time, chunk.last_time, chunk.cells)])
     values = samples.numbers
     assert cells.counts.sum() == len(rows)
     size = float(np.abs(values).max()) or 1.0
