@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import bus, cluster, history, store
+from bench import bus, cluster, history, store, years
 from bench.machine import machine
-from bench.results import FULL, TINY, Measurement, Result, Scale, table
+from bench.results import FULL, TINY, Measurement, Met, Result, Scale, table
 
 MEASUREMENTS: dict[str, Measurement] = {
     "store": store.one_insert,
@@ -22,7 +22,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "bus": bus.throughput,
     "delay": bus.delay,
 }
-LARGE: dict[str, Measurement] = {}
+LARGE: dict[str, Measurement] = {"years": years.two_years}
 RESULTS = Path(__file__).parent / "results.md"
 
 
@@ -56,6 +56,7 @@ def measure(
                 folder = base / name
                 folder.mkdir()
                 for result in known[name](folder, scale, tell):
+                    result.met = result.met if scale.judged else Met.REPORTED
                     results.append(result)
                     said = f"{result.what}: {result.ours}; {result.peer}; {result.figure}: {result.met}"
                     bars.console.print(said, soft_wrap=True)

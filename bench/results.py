@@ -45,6 +45,11 @@ class Scale:
     runs: int = 5
     part: float = 1.0
 
+    @property
+    def judged(self) -> bool:
+        """Whether enough is measured to say if a figure holds."""
+        return self.part >= 1
+
     def of(self, amount: int, least: int = 1) -> int:
         """Give the amount of this scale."""
         return max(least, round(amount * self.part))

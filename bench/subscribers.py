@@ -19,7 +19,7 @@ import numpy as np
 
 from actors.bus.client import Publisher, follow
 
-WINDOW = 60
+WINDOW = 240
 """Frames of 1,000 that may be under way: below what a Publisher keeps for a bus that is away."""
 CHANNEL = "bench"
 QUIET = 20.0

@@ -40,7 +40,7 @@ from actors.core.remote import answered
 
 log = logging.getLogger(__name__)
 
-MAX_HIGH_RATE = 64
+MAX_HIGH_RATE = 256
 """Frames of value and status changes that wait for a bus that is away; older ones are dropped."""
 
 MAX_LOW_RATE = 100_000

@@ -1,8 +1,9 @@
 """What history can be asked: the same of the store and of the reader beside it."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import ray
@@ -12,6 +13,7 @@ from actors.core.clock import Clock
 from actors.core.errors import NotFoundError
 from actors.core.sqlite import Row
 from actors.history import chunks, columns, rollup
+from actors.history.chunks import Cells
 from actors.history.columns import Columns, Floats, Ints, between, in_order, join, to_values
 from actors.history.gaps import GapKind
 from actors.history.logic import check_limit, check_range
@@ -36,12 +38,45 @@ BEFORE: Final = (
 )
 
 
-class Arrays(NamedTuple):
-    """Samples as columns: times in ms (int64), values (float64, NaN where there is no number), flags."""
+class Arrays:
+    """Samples as columns: times in ms (int64), values (float64, NaN where there is no number), flags (int32).
 
-    times: Ints
-    values: Floats
-    statuses: NDArray[np.int32]
+    Chunks travel to the caller as they are in the file, a twentieth of what they hold, and are read there
+    with the first look at a column.
+    """
+
+    def __init__(self, packed: Sequence[Row], first: int, last: int, waiting: Columns) -> None:
+        """Take the chunks over [first, last), and the samples in it that aren't packed."""
+        self._packed, self._first, self._last, self._waiting = packed, first, last, waiting
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Arrays, (self._packed, self._first, self._last, self._waiting)
+
+    @functools.cached_property
+    def _columns(self) -> Columns:
+        return _read_chunks(self._packed, self._first, self._last, self._waiting)
+
+    @property
+    def times(self) -> Ints:
+        """Times in ms, in order."""
+        return self._columns.times
+
+    @property
+    def values(self) -> Floats:
+        """The numbers; true is 1."""
+        return self._columns.numbers
+
+    @property
+    def statuses(self) -> NDArray[np.int32]:
+        """The status flags."""
+        return self._columns.statuses
+
+
+class Rollups(list[Rollup]):
+    """Rollups in order of time, which travel as bare numbers: models take ten times as long."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rollups, ([tuple(vars(each).values()) for each in self],)
 
 
 class HistoryQueries:
@@ -134,8 +169,9 @@ class HistoryQueries:
         """
         first, last = check_range(start, end)
         with self._view():
-            found = self._columns(self._id(point_id), first, last)
-        return Arrays(found.times, found.numbers, found.statuses)
+            series = self._id(point_id)
+            packed = self.all(f"SELECT {BODY} {IN_RANGE}", series, first, last)
+            return Arrays(packed, first, last, self._tail.of(series, first, last))
 
     @ray.method
     def rollup(
@@ -154,23 +190,10 @@ class HistoryQueries:
         if pieces is None:
             return []
         sums = rollup.sum_up(pieces, bounds, start, end, self.clock())
-        return [
-            _rollup(
-                {
-                    "start": at,
-                    "end": until,
-                    "min": low,
-                    "max": high,
-                    "avg": total / count,
-                    "sum": total,
-                    "count": count,
-                    "first": first,
-                    "last": last,
-                    "time_weighted_avg": weighted,
-                }
-            )
+        return _rollups(
+            (at, until, low, high, total / count, total, count, first, last, weighted)
             for at, until, low, high, total, count, first, last, weighted in zip(*sums, strict=True)
-        ]
+        )
 
     @ray.method
     def latest(self, ids: list[str]) -> dict[str, Sample]:
@@ -298,11 +321,7 @@ class HistoryQueries:
     def _columns(self, series: int, first: int, last: int) -> Columns:
         """Give all samples of a series in [first, last), in order of time."""
         rows = self.all(f"SELECT {BODY} {IN_RANGE}", series, first, last)
-        packed = [between(chunks.decode(row), first, last) for row in rows]
-        waiting = self._tail.of(series, first, last)
-        if not packed:
-            return waiting
-        return in_order(join([*packed, waiting])) if len(waiting.times) else join(packed)
+        return _read_chunks(rows, first, last, self._tail.of(series, first, last))
 
     def _packed_times(self, series: int, first: int, last: int) -> Ints:
         """Give the times that the chunks over [first, last) have, and those around them."""
@@ -346,34 +365,61 @@ class HistoryQueries:
         """Rows of `waiting` that are done."""
         whole: list[Row] = []
         """Heads of chunks that are taken whole, until their row is turned into columns."""
+        celled: list[Row] = []
+        """Heads of chunks of which all cells are taken, until these are read, all at once."""
         for head in heads:
             first, last = head["first_time"], head["last_time"]
             low, high = (int(each) for each in np.searchsorted(waiting.times, (first, last + 1)))
             if low > at:
-                _flush(whole, parts)
+                self._flush(series, whole, celled, parts)
                 parts.append(rollup.from_samples(columns.take(waiting, slice(at, low))))
             at = high
             inside = cuts[np.searchsorted(cuts, first, "right") : np.searchsorted(cuts, last, "right")]
             sound = low == high and head["integral"] is not None
             if sound and not len(inside) and first >= start and last < end:
+                if celled:
+                    self._flush(series, whole, celled, parts)
                 whole.append(head)
                 continue
-            _flush(whole, parts)
-            if (
-                sound
-                and head["cells"]
-                and 2 * chunks.CELL * np.count_nonzero(inside % chunks.CELL) <= last - first
-            ):
+            through = np.count_nonzero(inside % chunks.CELL)
+            by_cells = sound and head["cells"] and 2 * chunks.CELL * through <= last - first
+            if by_cells and not through and first >= start and last < end:
+                if whole:
+                    self._flush(series, whole, celled, parts)
+                celled.append(head)
+                continue
+            self._flush(series, whole, celled, parts)
+            if by_cells:
                 parts.append(self._cells(head, inside, start, end))
                 continue
             found = between(self._chunk(head["id"]), start, end)
             if low < high:
                 found = in_order(join([found, columns.take(waiting, slice(low, high))]))
             parts.append(rollup.from_samples(found))
-        _flush(whole, parts)
+        self._flush(series, whole, celled, parts)
         if at < len(waiting.times):
             parts.append(rollup.from_samples(columns.take(waiting, slice(at, None))))
         return rollup.join(parts) if parts else None
+
+    def _flush(self, series: int, whole: list[Row], celled: list[Row], parts: list[Pieces]) -> None:
+        """Turn chunks that follow one another into pieces: each in one interval, or the cells of each."""
+        if whole:
+            parts.append(_heads(whole))
+            whole.clear()
+        if celled:
+            rows = self.all(
+                "SELECT first_time, last_time, cells FROM chunk"
+                " WHERE series_id = ? AND first_time BETWEEN ? AND ? ORDER BY first_time",
+                series,
+                celled[0]["first_time"],
+                celled[-1]["first_time"],
+            )
+            parts.append(
+                chunks.decode_cells(
+                    [Cells(row["first_time"], row["last_time"], row["cells"]) for row in rows]
+                )
+            )
+            celled.clear()
 
     def _chunk(self, chunk: int) -> Columns:
         [row] = self.all(f"SELECT {BODY} FROM chunk WHERE id = ?", chunk)  # noqa: S608
@@ -382,7 +428,7 @@ class HistoryQueries:
     def _cells(self, head: Row, cuts: Ints, start: int, end: int) -> Pieces:
         """Give a chunk's cells; in the place of those that a cut goes through, their samples."""
         [row] = self.all("SELECT cells FROM chunk WHERE id = ?", head["id"])
-        found = chunks.decode_cells(head["first_time"], head["last_time"], row["cells"])
+        found = chunks.decode_cells([Cells(head["first_time"], head["last_time"], row["cells"])])
         through = cuts[cuts % chunks.CELL != 0]
         if len(through):
             broken = np.zeros(len(found.begin), np.bool_)
@@ -395,27 +441,30 @@ class HistoryQueries:
         return found if low == 0 and high == len(found.begin) else rollup.part(found, slice(low, high))
 
 
-def _flush(heads: list[Row], parts: list[Pieces]) -> None:
+def _read_chunks(packed: Sequence[Row], first: int, last: int, waiting: Columns) -> Columns:
+    """Give the samples of chunks in [first, last) and those that wait, in order of time."""
+    if not packed:
+        return waiting
+    parts = [between(chunks.decode(row), first, last) for row in packed]
+    return in_order(join([*parts, waiting])) if len(waiting.times) else join(parts)
+
+
+def _heads(heads: list[Row]) -> Pieces:
     """Turn chunks that lie in one interval each into pieces."""
-    if not heads:
-        return
     first = np.array([each["first_time"] for each in heads], np.int64)
     last = np.array([each["last_time"] for each in heads], np.int64)
     numbers = {
         name: np.array([each[name] for each in heads], np.float64)
         for name in ("min", "max", "sum", "first", "last", "integral")
     }
-    parts.append(
-        Pieces(
-            begin=first,
-            finish=last,
-            counts=np.array([each["count"] for each in heads], np.int64),
-            covered=(last - first).astype(np.float64),
-            holds=np.ones(len(heads), np.bool_),
-            **numbers,
-        )
+    return Pieces(
+        begin=first,
+        finish=last,
+        counts=np.array([each["count"] for each in heads], np.int64),
+        covered=(last - first).astype(np.float64),
+        holds=np.ones(len(heads), np.bool_),
+        **numbers,
     )
-    heads.clear()
 
 
 def _held_into(before: Columns, start: int) -> Pieces:
@@ -432,14 +481,20 @@ def _samples(found: Columns) -> list[Sample]:
     return [Sample.model_construct(time=at, value=value, status=status) for at, value, status in made]
 
 
-_ROLLUP_FIELDS: Final = set(Rollup.model_fields)
+_ROLLUP_FIELDS: Final = tuple(Rollup.model_fields)
+_ROLLUP_SET: Final = set(_ROLLUP_FIELDS)
 
 
-def _rollup(fields: dict[str, Any]) -> Rollup:
+def _rollups(rows: Iterable[tuple[Any, ...]]) -> Rollups:
+    """Make rollups of their fields in order."""
+    return Rollups(map(_rollup, rows))
+
+
+def _rollup(row: tuple[Any, ...]) -> Rollup:
     """Make a rollup of fields that are known to be right: `model_construct` takes four times as long."""
     made = Rollup.__new__(Rollup)
-    object.__setattr__(made, "__dict__", fields)
-    object.__setattr__(made, "__pydantic_fields_set__", _ROLLUP_FIELDS)
+    object.__setattr__(made, "__dict__", dict(zip(_ROLLUP_FIELDS, row, strict=True)))
+    object.__setattr__(made, "__pydantic_fields_set__", _ROLLUP_SET)
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made

@@ -110,6 +110,8 @@ def edges(start: int, end: int, step: int | str, zone: str = "UTC") -> Ints:
     where = zone_of(zone)
     if unit is Unit.HOUR:
         unit, length = None, 3_600_000
+    elif unit is Unit.DAY and zone == "UTC":
+        unit, length = None, DAY
     plain = zone == "UTC" or (length % DAY and DAY % length)
     if unit is None and plain:
         return np.arange(start // length * length, end + length, length, dtype=np.int64)

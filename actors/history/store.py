@@ -22,6 +22,7 @@ from actors.history.gaps import EVERY, GapKind, GapNotes, GapReason, are_notes, 
 from actors.history.logic import Kept, from_column, is_kept, slot
 from actors.history.models import Mode, NewSeriesConfig, SeriesConfig
 from actors.history.packing import Packer
+from actors.history.polls import Poll, Polls
 from actors.history.queries import HistoryQueries
 from actors.history.retention import Retention
 from actors.history.schema import MIGRATIONS
@@ -74,6 +75,7 @@ class HistoryStore(Store, HistoryQueries):
         self._series: dict[str, int] = {
             row["point_id"]: row["id"] for row in self.all("SELECT id, point_id FROM series")
         }
+        self._polls = Polls()
         self._tail = Tail()
         for row in self.all("SELECT id, body FROM frame ORDER BY id"):
             self._tail.add(row["id"], *unpack_frame(row["body"]))
@@ -121,12 +123,15 @@ class HistoryStore(Store, HistoryQueries):
         if not len(data.ids) == len(data.values) == len(data.times) == len(data.statuses):
             raise msgspec.ValidationError("the columns of a frame have different lengths")
         samples = from_values(data.times, data.values, data.statuses)
-        distinct = len(set(data.ids))
+        poll = self._polls.find(data.ids)
+        distinct = len(set(data.ids)) if poll is None else poll.distinct
         direct = len(data) >= LARGE * distinct
         if direct:
             self._packer.finish()
-        with self._writing(data.ids) as series:
+        with self._writing(data.ids, poll) as series:
             new = self._add(series, samples, several=distinct < len(data), direct=direct)
+        if poll is None:
+            self._polls.keep(Poll(data.ids, series, distinct))
         self._tidy(len(data))
         return new
 
@@ -158,23 +163,15 @@ class HistoryStore(Store, HistoryQueries):
             return self._add(every, samples, several=True, direct=len(times) >= LARGE)
 
     @contextlib.contextmanager
-    def _writing(self, ids: list[str]) -> Iterator[NDArray[np.int32]]:
-        """Give the series of points, inside a transaction; what is in memory follows once it is committed."""
+    def _writing(self, ids: list[str], poll: Poll | None = None) -> Iterator[NDArray[np.int32]]:
+        """Give the series of points, found before as `poll`'s, inside a transaction.
+
+        What is in memory follows once it is committed.
+        """
         known, made = self._series, list[str]()
         try:
             with self.transaction():
-                try:
-                    found = [known[each] for each in ids]
-                except KeyError:
-                    for each in dict.fromkeys(ids):
-                        if each not in known:
-                            row = self.one("INSERT INTO series (point_id) VALUES (?) RETURNING id", each)
-                            known[each] = row["id"] if row else 0
-                            made.append(each)
-                    found = [known[each] for each in ids]
-                series = np.array(found, np.int32)
-                if made:
-                    self._reach(int(series.max()))
+                series = self._find(ids, made) if poll is None else poll.series
                 yield series
         except BaseException:
             for each in made:
@@ -186,6 +183,18 @@ class HistoryStore(Store, HistoryQueries):
         for follow in self._after:
             follow()
         self._after.clear()
+
+    def _find(self, ids: list[str], made: list[str]) -> NDArray[np.int32]:
+        """Give the series of points; those that are new are made and noted in `made`."""
+        known = self._series
+        for each in [each for each in dict.fromkeys(ids) if each not in known]:
+            row = self.one("INSERT INTO series (point_id) VALUES (?) RETURNING id", each)
+            known[each] = row["id"] if row else 0
+            made.append(each)
+        series = np.array([known[each] for each in ids], np.int32)
+        if made:
+            self._reach(int(series.max()))
+        return series
 
     def _reach(self, series: int) -> None:
         if series >= len(self._newest):

@@ -1,12 +1,16 @@
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.bus.bus import EventBus, NotSubscribedError
-from actors.bus.client import Delivery, follow
+from actors.bus import client
+from actors.bus.bus import CAPACITY, EventBus, NotSubscribedError
+from actors.bus.client import GATHER, Delivery, Publisher, follow, gathering
 from actors.bus.events import ANY_EVENT, EVENT_TYPES, AlarmCleared, Changed, DeviceDown, change_type
 from actors.bus.frames import FRAME_EVENTS, Frame, event_frame, read_events, status_frames, value_frames
 from actors.core.errors import BadInputError
@@ -186,3 +190,74 @@ async def test_a_follower_sees_a_restart_of_the_bus_as_a_resync() -> None:
     await asyncio.sleep(0.1)
     task.cancel()
     assert seen == [(True, 0), (False, 1), (True, 0), (False, 1)]
+
+
+@given(st.lists(st.integers(0, 2**43), min_size=1, max_size=5), st.booleans())
+def test_a_time_that_all_share_travels_once_and_comes_out_for_each(times: list[int], same: bool) -> None:
+    times = [times[0]] * len(times) if same else times
+    ids, values = [f"p{n}" for n in range(len(times))], [1.5] * len(times)
+    [made] = value_frames(ids, values, times)
+    assert list(Delivery("n", [_numbered(0, *made)]).values()) == list(zip(ids, values, times, strict=True))
+
+
+def test_a_follower_lets_frames_gather_only_where_they_come_thick_and_capacity_bears_it() -> None:
+    assert gathering(1, 1000, 0.1, CAPACITY) == 0, "ten frames a second"
+    assert gathering(1, 1, 10.0, CAPACITY) == 0
+    assert gathering(20, 20, 0.02, CAPACITY) == GATHER
+    assert gathering(10, 10_000, 0.02, 4096) == 1024 * 0.02 / 10_000, "a quarter of what it holds"
+    assert gathering(10, 10_000, 0.02, 1_000_000) == GATHER
+
+
+class Calls:
+    """A bus that notes each call of `publish`, which takes a moment."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Frame]] = []
+        self.publish = self
+
+    def remote(self, frames: list[Frame]) -> list[Frame]:
+        self.calls.append(list(frames))
+        return frames
+
+
+def published(monkeypatch: pytest.MonkeyPatch, publish: Callable[[Publisher], None]) -> list[list[Frame]]:
+    """Give what each call carried of what was published."""
+    monkeypatch.setattr(ray, "get", lambda refs, timeout: time.sleep(0.001))
+    bus = Calls()
+    publisher = Publisher(bus)
+    publish(publisher)
+    publisher.close()
+    return bus.calls
+
+
+def test_a_busy_publisher_sends_several_frames_in_a_call_in_order_and_none_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def many(publisher: Publisher) -> None:
+        for number in range(300):
+            publisher.values(["p"], [float(number)], [number])
+            time.sleep(0.0005)
+
+    calls = published(monkeypatch, many)
+    sent = [frame for call in calls for frame in call]
+    assert sent == [value_frames(["p"], [float(n)], [n])[0] for n in range(300)]
+    assert len(calls) < 150
+
+
+def test_events_do_not_wait_for_value_changes_that_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SEND_GATHER", 60.0)
+    gone: list[int] = []
+
+    def burst(publisher: Publisher) -> None:
+        for number in range(4):
+            publisher.values(["p"], [1.0], [number])
+            time.sleep(0.002)
+        publisher(Changed(channel="programs", key="7"))
+        deadline = time.monotonic() + 20
+        while publisher._other and time.monotonic() < deadline:
+            time.sleep(0.005)
+        gone.append(len(publisher._other))
+
+    calls = published(monkeypatch, burst)
+    assert gone == [0]
+    assert "change:programs" in [frame.type for call in calls for frame in call]

@@ -58,7 +58,7 @@ def test_cells_are_what_a_plain_sum_over_each_hour_gives(rows: list[tuple[int, f
     chunk = chunks.encode(1, samples)
     if chunk.cells is None:
         return
-    cells = chunks.decode_cells(chunk.first_time, chunk.last_time, chunk.cells)
+    cells = chunks.decode_cells([chunks.Cells(chunk.first_time, chunk.last_time, chunk.cells)])
     values = samples.numbers
     assert cells.counts.sum() == len(rows)
     size = float(np.abs(values).max()) or 1.0
@@ -93,3 +93,23 @@ def test_a_head_has_sums_only_where_every_sample_is_a_number() -> None:
     assert every.integral == 1 * 1_000 + 2 * 2_000
     infinite = chunks.encode(1, from_values([1, 2], [1.0, math.inf], [0, 0]))
     assert infinite.sum is None
+
+
+@given(
+    st.integers(0, 4).flatmap(
+        lambda digits: st.lists(
+            st.floats(-2e9, 2e9).map(lambda x: round(x, digits)) | st.sampled_from([0.0, -0.0]), min_size=1
+        )
+    )
+)
+def test_short_decimals_come_back_bit_by_bit(values: list[float]) -> None:
+    samples = made([(60_000, value, 0) for value in values])
+    same(chunks.decode(row(chunks.encode(1, samples))), samples)
+
+
+def test_numbers_that_an_older_version_kept_as_they_are_can_be_read() -> None:
+    samples = made([(60_000, value / 10, 0) for value in range(100)])
+    chunk = chunks.encode(1, samples)
+    older = chunk._replace(numbers=chunks._compress(samples.numbers, chunks._FULL))
+    assert len(chunk.numbers) < len(older.numbers)
+    same(chunks.decode(row(older)), samples)
