@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 from actors.bus.client import Delivery, DurableDelivery, follow, follow_durably
+from actors.bus.events import AnyEvent
 from api.deps import Campus, SiteActors
 
 LOOK: Final = 1.0
@@ -44,12 +45,21 @@ async def follow_site(
 async def follow_site_durably(
     site: SiteActors, name: str, types: Iterable[str] | None = None, *, after: int | None = None
 ) -> AsyncIterator[DurableDelivery]:
-    """Follow a site's journal for ever, as `follow_durably` does, while the site goes and comes."""
+    """Follow a site's journal for ever, as `follow_durably` does, while the site goes and comes.
+
+    What was worked off when the link went, before the journal could be told, comes again from there and is
+    left out here: only a restart of the caller can make an event come twice.
+    """
     wanted = None if types is None else list(types)
+    # By number and content: a journal restored from a backup gives the same numbers to other events.
+    worked: dict[int, AnyEvent] = {}
     async for delivery in _while_same(
         site, lambda bus: follow_durably(bus, name, wanted, site=site.id, after=after)
     ):
-        yield delivery
+        events = [each for each in delivery.events if worked.get(each.seq) != each]
+        if events or delivery.lost:
+            yield DurableDelivery(events, delivery.lost)
+        worked = {each.seq: each for each in delivery.events}
 
 
 async def follow_campus_durably(

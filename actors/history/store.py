@@ -36,8 +36,8 @@ HEARTBEAT: Final = 10_000
 PRUNE_EVERY: Final = 3_600_000
 CUTS: Final = 2
 """Chunks that one append cuts, where some are due: each takes one or two milliseconds."""
-SILENCE: Final = 30_000
-"""Milliseconds away that count as a gap."""
+SILENCE: Final = 10_000
+"""Milliseconds away that count as a gap: what is read every 10 s may have lost two readings then."""
 LARGE: Final = 1_024
 """Samples of a series, on average, from which on a frame goes straight into chunks."""
 _NEVER: Final = -(2**62)

@@ -127,7 +127,7 @@ def test_the_building_is_killed(campus: HostedCampus, rows: list[Row]) -> None:
     heal = campus.until_there()
     campus.overrides = [(ends, time.time()) for ends, _ in campus.overrides]
     row = settle(campus, rows, "building's host killed", since, time.time() - since, heal)
-    assert len(row.holes) == 1
+    assert len(row.holes) <= 1
 
 
 def test_an_actor_is_killed_while_cut_off(campus: HostedCampus, rows: list[Row]) -> None:
@@ -187,7 +187,7 @@ def test_the_building_gets_a_new_machine(campus: HostedCampus, rows: list[Row]) 
     campus.join()
     heal = campus.until_there()
     row = settle(campus, rows, "new machine with the copied files", since, time.time() - since, heal)
-    assert len(row.holes) == 1
+    assert len(row.holes) <= 1
 
 
 def test_both_in_turn(campus: HostedCampus, rows: list[Row]) -> None:
