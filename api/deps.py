@@ -130,6 +130,8 @@ class Campus:
     engines: dict[str, Any] = field(default_factory=dict)
     known: dict[str, tuple[float, User]] = field(default_factory=dict)
     """Tokens that were found good a moment ago."""
+    nodes: Callable[[], list[Any]] = list
+    """What lists Ray's nodes; see `api.hosts`."""
 
     async def call(
         self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any

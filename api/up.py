@@ -125,6 +125,7 @@ def _serve(
     from api.app import create_app  # noqa: PLC0415
     from api.federation import Federation, registry_of  # noqa: PLC0415
     from api.fencing import fence  # noqa: PLC0415
+    from api.hosts import ray_nodes  # noqa: PLC0415
     from api.raising import Raiser, take_down  # noqa: PLC0415
     from api.web import mount  # noqa: PLC0415
 
@@ -137,6 +138,7 @@ def _serve(
         raiser = Raiser(campus, options.data, version(), told)
         stack.callback(_lower, take_down, raiser.order, console)
         actors = raiser.raise_all()
+        actors.nodes = ray_nodes
     joining = {site.id: site.name for site in campus.config.sites if site.joins}
     several = isinstance(cluster, RayNode)
     followers = [Federation(actors, joining, registry_of(options.data))] if several else []

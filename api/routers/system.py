@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import socket
 import time
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -20,12 +22,15 @@ from api.deps import (
     Cursor,
     Limit,
     Page,
+    SiteActors,
     SiteId,
     UserEditor,
     ask,
     in_order,
     paged,
 )
+from api.hosts import host_key
+from api.hosts import hosts as all_hosts
 
 router = APIRouter(prefix="/api/system", tags=["system"])
 sites_router = APIRouter(prefix="/api/sites", tags=["sites"])
@@ -42,11 +47,13 @@ class SystemHealth(BaseModel):
     state: HealthState
     time: Timestamp
     components: list[Health]
+    """Of a site that can't be reached one alone, `site@<id>`, which says why."""
+    unreachable_sites: list[str] = []
 
 
-async def _one(name: str, handle: Any) -> Health:
+async def _one(name: str, asked: Awaitable[Any]) -> Health:
     try:
-        found: Health = await ask(name, handle, "health", timeout=PATIENCE)
+        found: Health = await asked
     except OpenCrateError as error:
         return Health(name=name, state=HealthState.DOWN, reasons=[str(error)])
     except Exception as error:
@@ -65,11 +72,30 @@ def overall(components: list[Health]) -> HealthState:
 
 
 async def _components(campus: Campus) -> list[Health]:
-    asked = {f"{name}@campus": handle for name, handle in campus.actors().items()}
-    for site in campus.sites.values():
-        asked |= {f"{name}@{site.id}": handle for name, handle in site.actors().items()}
-    found = await asyncio.gather(*(_one(name, handle) for name, handle in asked.items()))
-    return [_api(campus), *found]
+    mine = (
+        _one(f"{name}@campus", ask(f"{name}@campus", handle, "health", timeout=PATIENCE))
+        for name, handle in campus.actors().items()
+    )
+    found, *by_site = await asyncio.gather(
+        asyncio.gather(*mine), *(_of_site(of) for of in campus.sites.values())
+    )
+    return [_api(campus), *found, *(each for part in by_site for each in part)]
+
+
+async def _of_site(of: SiteActors) -> list[Health]:
+    """Ask a site's actors how they are; one that is away is a single component, known at once."""
+    if of.away is None:
+        asked = (_one(f"{name}@{of.id}", of.call(name, "health", timeout=PATIENCE)) for name in of.actors())
+        found = await asyncio.gather(*asked)
+        if of.away is None:
+            return found
+    return [
+        Health(name=f"site@{of.id}", state=HealthState.DOWN, reasons=[of.away], host=of.host or "not known")
+    ]
+
+
+def _away(campus: Campus) -> list[str]:
+    return sorted(of.id for of in campus.sites.values() if of.away is not None)
 
 
 def _api(campus: Campus) -> Health:
@@ -96,7 +122,21 @@ async def components(campus: Campus) -> list[Health]:
 async def health(campus: Actors) -> SystemHealth:
     """Say per component: healthy, degraded, down or unknown, with reasons. Needs no login."""
     found = await components(campus)
-    return SystemHealth(state=overall(found), time=now_ms(), components=found)
+    return SystemHealth(
+        state=overall(found), time=now_ms(), components=found, unreachable_sites=_away(campus)
+    )
+
+
+@router.get("/hosts")
+async def hosts(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
+    """List the machines of the campus: the head, and each building's host with its sites."""
+    if site is not None:
+        campus.site(site)
+    found = await all_hosts(campus, campus.nodes, now_ms())
+    shown = [each for each in found if site is None or site in each.sites]
+    return paged(shown, limit, cursor, host_key, _away(campus))
 
 
 class Info(BaseModel):
@@ -239,12 +279,21 @@ class SiteState(BaseModel):
     name: str
     state: HealthState
     reasons: list[str]
+    reachable: bool = True
+    reason: str | None = None
+    """Why it can't be reached."""
+    last_contact: Timestamp | None = None
+    """When it last answered; None for one that never did."""
+    host: str | None = None
+    """The machine that raises it."""
     points: int | None = None
     alarms: int | None = None
 
 
 async def _site_state(campus: Campus, site_id: str) -> SiteState:
     of = campus.site(site_id)
+    if of.away is not None:
+        return _away_state(of)
     mine = [each for each in await components(campus) if each.name.endswith(f"@{site_id}")]
     reasons = [f"{each.name}: {reason}" for each in mine for reason in each.reasons]
     points: int | None = None
@@ -254,8 +303,30 @@ async def _site_state(campus: Campus, site_id: str) -> SiteState:
         alarms = (await of.call("alarms", "summary", timeout=PATIENCE)).active
     except OpenCrateError as error:
         reasons.append(str(error))
+    if of.away is not None:
+        return _away_state(of)
     return SiteState(
-        id=of.id, name=of.name, state=overall(mine), reasons=reasons, points=points, alarms=alarms
+        id=of.id,
+        name=of.name,
+        state=overall(mine),
+        reasons=reasons,
+        last_contact=of.last_contact or now_ms(),
+        host=of.host or socket.gethostname(),
+        points=points,
+        alarms=alarms,
+    )
+
+
+def _away_state(of: SiteActors) -> SiteState:
+    return SiteState(
+        id=of.id,
+        name=of.name,
+        state=HealthState.DOWN,
+        reasons=[of.away or ""],
+        reachable=False,
+        reason=of.away,
+        last_contact=of.last_contact,
+        host=of.host,
     )
 
 
@@ -263,9 +334,11 @@ async def _site_state(campus: Campus, site_id: str) -> SiteState:
 async def sites(
     user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page:
-    """List sites with their state."""
-    found = [await _site_state(campus, of.id) for of in campus.chosen(site)]
-    return paged(found, limit, cursor, lambda each: each.id)
+    """List sites with their state; one that is away holds nobody up."""
+    found = await asyncio.gather(*(_site_state(campus, of.id) for of in campus.chosen(site)))
+    return paged(
+        found, limit, cursor, lambda each: each.id, (each.id for each in found if not each.reachable)
+    )
 
 
 @sites_router.get("/{site_id}")

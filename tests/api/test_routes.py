@@ -99,7 +99,7 @@ def pages(served: Served, path: str, limit: int) -> list[Any]:
             return items
 
 
-MOVING = {"/api/audit", "/api/system/bus", "/api/sites"}
+MOVING = {"/api/audit", "/api/system/bus", "/api/system/hosts", "/api/sites"}
 """Lists that asking changes, or that show times."""
 
 
