@@ -121,6 +121,24 @@ def join(
         _fail(str(error))
 
 
+Url = Annotated[str, typer.Option(envvar="OPENCRATE_URL", help="Where page and API are.")]
+
+
+@app.command()
+def status(url: Url = "http://127.0.0.1:8000") -> None:
+    """Show sites, hosts and actors with their state.
+
+    Ends with 0 when all is healthy, 1 when not, 2 when the campus can't be reached.
+    """
+    from api import status as command  # noqa: PLC0415 - imports what only this command needs
+
+    try:
+        ended = command.show(url, console)
+    except OpenCrateError as error:
+        _fail(str(error))
+    raise typer.Exit(ended)
+
+
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="The campus.yaml to check.")]) -> None:
     """Check a campus.yaml and every profile that it names; say all that is wrong with file, line and key."""
