@@ -49,6 +49,7 @@ $(VENV)/.ready: $(VENV)/bin/python pyproject.toml requirements.txt
 $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
 	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
+	@command -v prometheus >/dev/null || { echo "installing prometheus"; $(call APT,prometheus); }
 	@touch $@
 
 $(VENV)/.ready-for-bench: $(VENV)/.ready

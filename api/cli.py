@@ -32,8 +32,8 @@ MetricsPort = Annotated[
         envvar="OPENCRATE_METRICS_PORT",
         min=1,
         max=65535,
-        help="Port of Ray's metrics, with several hosts.",
-        show_default="8090",
+        help="Port of Ray's metrics, for Prometheus.",
+        show_default="8090 with several hosts, else one that is free",
     ),
 ]
 
