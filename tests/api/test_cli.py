@@ -52,7 +52,7 @@ def test_what_ray_reports_goes_to_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
-    cluster._quiet()
+    cluster.quiet()
 
     class Errors:
         """Gives one report, then is closed."""
