@@ -73,3 +73,8 @@ def test_the_dashboard_names_metrics_that_there_are() -> None:
     assert {each.removesuffix("_bucket").removesuffix("_count") for each in named} == {
         f"ray_{each}" for each in (*GAUGES, *COUNTERS, CALL_SECONDS)
     }
+
+
+def test_the_document_lists_every_metric() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    assert set(re.findall(r"ray_(opencrate_\w+)", text)) == {*GAUGES, *COUNTERS, CALL_SECONDS}
