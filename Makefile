@@ -54,6 +54,7 @@ $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
 	@PATH="$$PATH:/usr/sbin:/sbin"; command -v ip >/dev/null || { echo "installing iproute2"; $(call APT,iproute2); }
 	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
+	@command -v prometheus >/dev/null || { echo "installing prometheus"; $(call APT,prometheus); }
 	@touch $@
 
 $(VENV)/.ready-for-bench: $(VENV)/.ready

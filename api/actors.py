@@ -2,16 +2,47 @@
 
 import asyncio
 import inspect
+import json
 import logging
 import logging.handlers
+import os
+import threading
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from actors.core.metrics import EVERY, Meters, measured
 from actors.core.names import NAMESPACE, actor_name
+from actors.core.store import Store
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(site_actor)s %(name)s: %(message)s"
+LOG_KIND = "OPENCRATE_LOG"
+"""The environment variable that makes each line of the logs a JSON object, when it is `json`."""
+OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "site_actor"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Give a record as one line of JSON, with site and actor, and what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record; what JSON doesn't know is written as text."""
+        actor, _, site = getattr(record, "site_actor", "").partition("@")
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": at.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "site": site,
+            "actor": actor,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in OWN_FIELDS}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
 
 
 def configure_logging(folder: Path, name: str) -> None:
@@ -19,7 +50,8 @@ def configure_logging(folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(folder / f"{name}.log", maxBytes=5_000_000, backupCount=2)
     handler.addFilter(_named(name))
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    as_json = os.environ.get(LOG_KIND) == "json"
+    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(LOG_FORMAT))
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, logging.handlers.RotatingFileHandler)]:
         root.removeHandler(old)
@@ -53,9 +85,36 @@ class Started:
         except Exception:
             log.exception("%s can't start", full_name)
             raise
+        self._meters = Meters(full_name)
+        if hasattr(self, "measures"):
+            self._tell_measures(log)
         start = getattr(self, "start", None)
         if inspect.iscoroutinefunction(start):
             self._starting = asyncio.get_running_loop().create_task(self._begin(start, log, full_name))
+
+    def _tell_measures(self, log: logging.Logger) -> None:
+        """Send the measures again and again: from the event loop, or a thread where there is none."""
+
+        def send() -> None:
+            try:
+                self._meters.send(self.measures())  # type: ignore[attr-defined]
+            except Exception:
+                log.exception("measures could not be told")
+
+        async def tell() -> None:
+            while True:
+                send()
+                await asyncio.sleep(EVERY)
+
+        def tell_beside() -> None:
+            while True:
+                send()
+                time.sleep(EVERY)
+
+        try:
+            self._telling = asyncio.get_running_loop().create_task(tell())
+        except RuntimeError:
+            threading.Thread(target=tell_beside, name="measures", daemon=True).start()
 
     async def _begin(self, start: Any, log: logging.Logger, full_name: str) -> None:
         try:
@@ -77,9 +136,10 @@ def create(
     clash = {each for each in vars(Started) if not each.startswith("__") and hasattr(plain, each)}
     if clash:
         raise TypeError(f"{plain.__name__} has {', '.join(clash)} too, which the actor's start would hide")
-    actor_class = type(
-        plain.__name__, (Started, plain), {"__doc__": plain.__doc__, "__module__": plain.__module__}
-    )
+    members: dict[str, Any] = {"__doc__": plain.__doc__, "__module__": plain.__module__}
+    if issubclass(plain, Store):
+        members |= measured(plain, _meters_of)
+    actor_class = type(plain.__name__, (Started, plain), members)
     options: dict[str, Any] = {
         "name": full_name,
         "namespace": NAMESPACE,
@@ -93,6 +153,11 @@ def create(
     if pin_to:
         options["label_selector"] = {"ray.io/node-id": pin_to}
     return ray.remote(actor_class).options(**options).remote(str(log_folder), full_name, args, kwargs)
+
+
+def _meters_of(actor: Any) -> Meters | None:
+    """Give an actor's meters; there are none before it has started."""
+    return getattr(actor, "_meters", None)
 
 
 def _is_async(plain: type) -> bool:

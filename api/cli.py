@@ -32,8 +32,8 @@ MetricsPort = Annotated[
         envvar="OPENCRATE_METRICS_PORT",
         min=1,
         max=65535,
-        help="Port of Ray's metrics, with several hosts.",
-        show_default="8090",
+        help="Port of Ray's metrics, for Prometheus.",
+        show_default="8090 with several hosts, else one that is free",
     ),
 ]
 
@@ -137,6 +137,31 @@ def status(url: Url = "http://127.0.0.1:8000") -> None:
     except OpenCrateError as error:
         _fail(str(error))
     raise typer.Exit(ended)
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path, typer.Option(envvar="OPENCRATE_DATA", help="Folder of all files.")] = Path("data"),
+    head: Annotated[
+        str | None, typer.Option(envvar="OPENCRATE_HEAD", help="The head, on a building's host.")
+    ] = None,
+    url: Url = "http://127.0.0.1:8000",
+    metrics_port: MetricsPort = None,
+) -> None:
+    """Check what this host needs, and the hosts of the running campus; say what to do.
+
+    Ends with 1 when something must be mended.
+    """
+    from api import doctor as command  # noqa: PLC0415 - imports what only this command needs
+    from api.raynode import METRICS_PORT  # noqa: PLC0415
+    from api.up import head_of  # noqa: PLC0415
+
+    try:
+        at = None if head is None else head_of(head)
+    except OpenCrateError as error:
+        _fail(str(error))
+    port = metrics_port or METRICS_PORT
+    raise typer.Exit(command.run(command.Options(data, url, at, port), console))
 
 
 @app.command()

@@ -97,8 +97,12 @@ def quiet() -> None:
 class Cluster:
     """Ray as this process sees it: started here (and ended here), or joined."""
 
-    def __init__(self, data: Path, address: str | None) -> None:
-        """Start a cluster on loopback, or join the one at `address`. Raises ConnectionError."""
+    def __init__(self, data: Path, address: str | None, metrics_port: int | None = None) -> None:
+        """Start a cluster on loopback, or join the one at `address`. Raises ConnectionError.
+
+        `metrics_port` is where the started one offers metrics; Ray chooses one where it isn't given.
+        """
+        self._metrics_port = metrics_port
         self.joined = address is not None
         self._temp: Path | None = None
         if address is not None:
@@ -123,6 +127,7 @@ class Cluster:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
+                _metrics_export_port=self._metrics_port,
                 _temp_dir=str(self._temp),
             )
         except Exception:

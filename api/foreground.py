@@ -94,6 +94,16 @@ def own(data: Path) -> Iterator[None]:
         handle.close()
 
 
+def is_owned(data: Path) -> bool:
+    """Tell whether a command runs on this data folder now."""
+    path = data / "opencrate.lock"
+    try:
+        return path.exists() and _is_held(path)
+    except OSError:
+        # Another user's: who may not look can't tell.
+        return False
+
+
 def _is_held(path: Path) -> bool:
     with path.open("a") as file:
         try:

@@ -89,7 +89,7 @@ def _cluster(campus: Campus, options: Options) -> _Closes:
     elif head is not None:
         at = Head(head.address, head.port)
     else:
-        return Cluster(options.data, options.address)
+        return Cluster(options.data, options.address, options.metrics_port)
     if options.address is not None:
         raise UsageError("--address joins a cluster that is there; a head starts its own")
     return RayNode(options.data, at, at.address, is_head=True, metrics_port=options.metrics_port)

@@ -16,6 +16,7 @@ from actors.bus.journal import Batch, Entry, Subscription
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import BadInputError, NotFoundError, OpenCrateError
 from actors.core.health import Health, HealthState
+from actors.core.metrics import Measure
 from actors.core.remote import answered
 
 CAPACITY = 4096
@@ -122,7 +123,7 @@ class EventBus:
         """Keys of the newest events that were handed out."""
         self._journal_trouble: str | None = None
         self._next_seq = clock() * 1000
-        self._published = self._frames = 0
+        self._published = self._frames = self._lagged_before = 0
         self._subscribers: dict[str, _Subscriber] = {}
         self._watches: dict[str, int] = {}
         self._moved = asyncio.Condition()
@@ -319,6 +320,18 @@ class EventBus:
             watches=dict(self._watches),
         )
 
+    def measures(self) -> list[Measure]:
+        """Measure what was handed out, what waits, and what was lost."""
+        known = list(self._subscribers.values())
+        return [
+            Measure("opencrate_bus_events_total", self._published),
+            Measure("opencrate_bus_queued_events", sum(each.queued for each in known)),
+            Measure(
+                "opencrate_bus_lagged_events_total",
+                self._lagged_before + sum(each.lagged for each in known),
+            ),
+        ]
+
     @ray.method
     async def health(self) -> Health:
         """Say whether events are journaled; that a subscriber lags is the subscriber's trouble."""
@@ -336,6 +349,7 @@ class EventBus:
     def _drop(self, name: str) -> None:
         found = self._subscribers.pop(name, None)
         if found is not None:
+            self._lagged_before += found.lagged
             found.gone = True
             found.woken.set()
 

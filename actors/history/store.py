@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from actors.core.errors import BadInputError, StorageError
 from actors.core.health import Health, HealthState
+from actors.core.metrics import Measure
 from actors.core.sqlite import Durability, Row
 from actors.core.store import Store
 from actors.history.columns import Columns, from_values, in_order, pack_frame, take, to_values, unpack_frame
@@ -70,6 +71,8 @@ class HistoryStore(Store, HistoryQueries):
 
     def opened(self) -> None:
         """Read which points there are and what waits; pack what an older version kept as rows."""
+        self._taken = 0
+        """Samples taken since this store was opened."""
         self._after: list[Callable[[], object]] = []
         """What follows in memory once a transaction is committed."""
         self._series: dict[str, int] = {
@@ -107,6 +110,10 @@ class HistoryStore(Store, HistoryQueries):
 
     # Samples in
 
+    def measures(self) -> list[Measure]:
+        """Measure how many samples were taken."""
+        return [Measure("opencrate_samples_total", self._taken)]
+
     @ray.method
     def append(self, frame: bytes) -> int:
         """Add the rows of a frame (see PointFrame), all or none; give how many were new and kept.
@@ -132,6 +139,7 @@ class HistoryStore(Store, HistoryQueries):
             new = self._add(series, samples, several=distinct < len(data), direct=direct)
         if poll is None:
             self._polls.keep(Poll(data.ids, series, distinct))
+        self._taken += new
         self._tidy(len(data))
         return new
 

@@ -12,6 +12,7 @@ import ray
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import NotFoundError
 from actors.core.health import Health, HealthState
+from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
 from actors.history.gaps import GapKind, GapNotes, GapReason, no_gaps
 from actors.point.feed import HistoryFeed
@@ -88,6 +89,13 @@ class PointStore:
         self.site = site
         self._changes, self._record, self._clock, self._monotonic = changes, record, clock, monotonic
         self._points: dict[str, _Entry] = {}
+
+    def measures(self) -> list[Measure]:
+        """Measure how many points there are and how much waits for history."""
+        found = [Measure("opencrate_points", len(self._points))]
+        if isinstance(self._record, HistoryFeed):
+            found.append(Measure("opencrate_history_queue_frames", self._record.queued))
+        return found
 
     @ray.method
     def configure(self, points: list[PointConfig]) -> None:

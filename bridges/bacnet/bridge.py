@@ -12,6 +12,7 @@ from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import BadInputError, BridgeError, NotFoundError, OpenCrateError, WriteFailedError
 from actors.core.health import Health, HealthState
+from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.override.models import PriorityArray
@@ -21,6 +22,7 @@ from bridges.bacnet.device import Device, Effects, Object
 from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
 from bridges.bacnet.network import Network
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
 
@@ -206,6 +208,10 @@ class BacnetBridge:
     async def status(self) -> list[DeviceStatus]:
         """Say how each device is, in the order of the configuration."""
         return [device.status() for device in self._devices.values()]
+
+    def measures(self) -> list[Measure]:
+        """Measure each device: whether it answers, its answers and errors, how long its last poll took."""
+        return device_measures((each.status(), each.poll_seconds) for each in self._devices.values())
 
     async def health(self) -> Health:
         """Say what works; the reasons name each network and device that doesn't, and what else is wrong."""

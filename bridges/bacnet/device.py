@@ -116,6 +116,8 @@ class Device:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._known = False
+        self.poll_seconds: float | None = None
+        """How long the last poll took."""
         self._status = DeviceStatus(
             device_key=device.id, protocol="bacnet", network_id=device.network, address=device.address
         )
@@ -170,7 +172,10 @@ class Device:
             await self._check()
         now = self._to.monotonic()
         due = [key for key, each in self._points.items() if each.due <= now]
+        began = time.perf_counter()
         await self._poll(due, now)
+        if due:
+            self.poll_seconds = time.perf_counter() - began
         if self.able.cov and self.device.cov:
             await self._subscribe(now)
 

@@ -12,11 +12,13 @@ from actors.bus.events import Event
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import BadInputError, NotFoundError, WriteFailedError
 from actors.core.health import Health, HealthState
+from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.measures import device_measures
 from bridges.modbus.client import ModbusLine
 from bridges.modbus.plan import Wanted
 from bridges.modbus.registers import from_binding
@@ -175,6 +177,10 @@ class ModbusBridge:
     async def status(self) -> list[DeviceStatus]:
         """Say how each device is, in the order of the configuration."""
         return [unit.status() for unit in self._units.values()]
+
+    def measures(self) -> list[Measure]:
+        """Measure each device: whether it answers, its answers and errors, how long its last poll took."""
+        return device_measures((each.status(), each.poll_seconds) for each in self._units.values())
 
     async def health(self) -> Health:
         """Say what works; the reasons name each device that is down, and what else needs looking at."""

@@ -74,6 +74,8 @@ class Unit:
         self._identified = False
         self._slowest: float | None = None
         self._unconnected = False
+        self.poll_seconds: float | None = None
+        """How long the last poll took."""
         self._status = DeviceStatus(
             device_key=device.id,
             protocol="modbus",
@@ -122,7 +124,9 @@ class Unit:
             if not await self._check():
                 return
             self._plan.hurry(self._to.monotonic())
+        began = time.perf_counter()
         await self._poll()
+        self.poll_seconds = time.perf_counter() - began
 
     async def write(self, point_id: str, value: PointValue) -> PointValue | None:
         """Write, read back, tell the point store, give what was read back.

@@ -1,5 +1,6 @@
 """What the documents show must work as it stands there."""
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from actors.core.metrics import CALL_SECONDS, COUNTERS, GAUGES
 from api.config import load
 from tests.api.conftest import Served
 
@@ -55,3 +57,24 @@ def test_the_page_of_the_api_asks_no_address_outside(served: Served) -> None:
     assert "https://" not in page.text
     for each in files:
         assert served.client.get(each).status_code == 200, each
+
+
+def test_the_dashboard_names_metrics_that_there_are() -> None:
+    dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
+    known = {f"ray_{each}" for each in (*GAUGES, *COUNTERS)}
+    known |= {f"ray_{CALL_SECONDS}_{part}" for part in ("bucket", "count", "sum")}
+    named = {
+        each
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for each in re.findall(r"ray_\w+", target["expr"])
+    }
+    assert named <= known
+    assert {each.removesuffix("_bucket").removesuffix("_count") for each in named} == {
+        f"ray_{each}" for each in (*GAUGES, *COUNTERS, CALL_SECONDS)
+    }
+
+
+def test_the_document_lists_every_metric() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    assert set(re.findall(r"ray_(opencrate_\w+)", text)) == {*GAUGES, *COUNTERS, CALL_SECONDS}
