@@ -208,10 +208,11 @@ def _row(frame: Frame, point: dict[str, Any], below: list[str]) -> tuple[ui.elem
 
 
 async def health(frame: Frame, request: Request) -> None:
-    """Show how every component and device is."""
+    """Show how every host, device and component is; hosts only where there are several."""
     with box("oc-head"):
         heading("System health")
     with box("oc-stack"):
+        hosts = box("oc-panel")
         devices = box("oc-panel")
         components = box("oc-panel")
     shown: dict[str, Any] = {}
@@ -219,6 +220,11 @@ async def health(frame: Frame, request: Request) -> None:
     async def refresh() -> None:
         found = (await frame.session.get("/api/system/health"))["components"]
         told = (await frame.session.get("/api/system/devices"))["items"]
+        machines = host_rows((await frame.session.get("/api/system/hosts"))["items"], now_ms())
+        hosts.set_visibility(len(machines) > 1)
+        if shown.get("hosts") != machines:
+            shown["hosts"] = machines
+            _list(hosts, "Hosts", machines)
         key = [(each["name"], each["state"], each["reasons"]) for each in found]
         if shown.get("components") != key:
             shown["components"] = key
@@ -238,6 +244,18 @@ async def health(frame: Frame, request: Request) -> None:
             _list(devices, "Devices", rows)
 
     frame.refreshers.append(refresh)
+
+
+def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str]]:
+    """Give the campus's machines as (name, state, what is known of it); `now` in ms."""
+    rows = []
+    for each in hosts:
+        heard = "" if each["reachable"] else f", heard {ago(each['last_contact'], now)}"
+        runs = ", ".join(each["sites"]) or each["role"]
+        more = f"{runs} at {each['address'] or 'an unknown address'}, version {each['version'] or 'unknown'}"
+        why = f": {each['reason']}" if each["reason"] else ""
+        rows.append((each["name"], "online" if each["reachable"] else "down", f"{more}{heard}{why}"))
+    return rows
 
 
 def _list(panel: ui.element, title: str, rows: list[tuple[str, str, str]]) -> None:

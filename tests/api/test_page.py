@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.web.alarms import urgency
-from api.web.pages import comfort
+from api.web.pages import comfort, host_rows
 from api.web.trends import bands, options_of
 
 
@@ -79,3 +79,34 @@ def test_what_waits_for_somebody_is_listed_first() -> None:
     ]
     names = [each["name"] for each in sorted(items, key=urgency)]
     assert names == ["worst", "gone but unseen", "low", "seen", "shelved"]
+
+
+def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
+    here = {
+        "name": "head-1",
+        "role": "head",
+        "sites": [],
+        "address": "10.0.0.1",
+        "version": "0.1.0",
+        "reachable": True,
+        "reason": None,
+        "last_contact": None,
+    }
+    away = here | {
+        "name": "box-7",
+        "role": "building",
+        "sites": ["north", "south"],
+        "address": None,
+        "version": None,
+        "reachable": False,
+        "reason": "no answer",
+        "last_contact": "1970-01-01T00:00:10.000Z",
+    }
+    assert host_rows([here, away], 70_000) == [
+        ("head-1", "online", "head at 10.0.0.1, version 0.1.0"),
+        (
+            "box-7",
+            "down",
+            "north, south at an unknown address, version unknown, heard 1 min ago: no answer",
+        ),
+    ]
