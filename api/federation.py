@@ -18,7 +18,7 @@ from actors.core.errors import OpenCrateError
 from actors.core.names import CAMPUS, NAMESPACE
 from actors.core.remote import answered
 from api.deps import Campus, SiteActors
-from api.raynode import SITE_LABEL
+from api.raynode import sites_of
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +84,9 @@ class RayView:
         """Give where the hosts of each site listen, (address, port); a host that came back is there twice."""
         found: dict[str, list[tuple[str, int]]] = {}
         for node in ray.nodes():  # type: ignore[no-untyped-call]
-            for label in node["Labels"] if node["Alive"] else ():
-                if label.startswith(SITE_LABEL):
-                    place = (node["NodeManagerAddress"], node["NodeManagerPort"])
-                    found.setdefault(label.removeprefix(SITE_LABEL), []).append(place)
+            for site in sites_of(node["Labels"]) if node["Alive"] else ():
+                place = (node["NodeManagerAddress"], node["NodeManagerPort"])
+                found.setdefault(site, []).append(place)
         return found
 
 

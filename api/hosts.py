@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 from actors.core.clock import Timestamp
 from api.deps import Campus, SiteActors
-from api.raynode import ROLE_LABEL, SITE_LABEL, VERSION_LABEL
+from api.raynode import ROLE_LABEL, VERSION_LABEL, sites_of
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,7 @@ def ray_nodes() -> list[Node]:
                 alive=each["Alive"],
                 role=role,
                 version=labels.get(VERSION_LABEL),
-                sites=tuple(
-                    sorted(each.removeprefix(SITE_LABEL) for each in labels if each.startswith(SITE_LABEL))
-                ),
+                sites=tuple(sites_of(labels)),
                 metrics_port=each.get("MetricsExportPort") or None,
             )
         )

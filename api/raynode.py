@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -209,6 +209,11 @@ def check_version(own: str, heads: str) -> None:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def sites_of(labels: Mapping[str, str]) -> list[str]:
+    """Give the sites that a Ray node's host raises, by its labels."""
+    return sorted(each.removeprefix(SITE_LABEL) for each in labels if each.startswith(SITE_LABEL))
 
 
 def version_of_head() -> str | None:

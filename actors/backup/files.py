@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from actors.backup.models import BackupFile, BackupState, Manifest
 from actors.core.clock import Clock, now_ms
+from actors.core.disk import sync_folder
 from actors.core.errors import StorageError
 from actors.core.sqlite import damage, plain_errors, set_aside
 
@@ -161,7 +162,7 @@ def back_up(path: Path, *, keep: int = KEEP, clock: Clock = now_ms, told: Told =
             # A crash in between leaves a manifest alone, which the next pruning removes.
             described.rename(target.with_suffix(".json"))
             part.rename(target)
-            _sync(folder)
+            sync_folder(folder)
         except BaseException:
             _remove(part, part.with_name(part.name + "-journal"), described)
             raise
@@ -213,14 +214,6 @@ def _remove(*parts: Path) -> None:
             each.unlink()
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def prune(path: Path, keep: int) -> None:
     """Delete all but the newest backups of a file with their manifests, and manifests without a backup."""
     for old in backups(path)[keep:]:
@@ -253,7 +246,7 @@ def put_back(backup: Path, path: Path, why: str) -> Path | None:
         _check(path.stem, part)
         aside = set_aside(path, why) if path.exists() else None
         part.rename(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         _remove(*parts)
         if isinstance(error, OSError):

@@ -13,6 +13,7 @@ from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from actors.core.disk import sync_folder
 from actors.core.errors import OpenCrateError, StorageError
 
 KEY_FILE: Final = "secret.key"
@@ -78,15 +79,7 @@ def _read_or_make(path: Path) -> bytes:
                 pass
             finally:
                 part.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return path.read_bytes().strip()
     except OSError as error:
         raise StorageError(KEY_FILE, f"{path} can't be read or made: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,8 +22,9 @@ from actors.core.health import Health, HealthState
 from actors.core.remote import answered
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeType
-from actors.override.logic import array_of, config_of, default_of, protocol_of, same
+from actors.override.logic import array_of, default_of, protocol_of, same
 from actors.override.models import Override, PriorityArray, WriteRequest, WriteResult
+from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 
 log = logging.getLogger(__name__)
@@ -436,7 +437,7 @@ class CommandEngine:
         if not values:
             return
         frame = empty_frame()
-        configs = {node.id: config_of(node, 2 * REFRESH) for node, _ in values}
+        configs = {node.id: point_config(node, 2 * REFRESH) for node, _ in values}
         fresh = [config for key, config in configs.items() if self._virtual.get(key) != config]
         if fresh:
             await self._call("points", "configure", fresh)

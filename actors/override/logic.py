@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from actors.core.values import PointValue
 from actors.node.models import Node
 from actors.override.models import Override, PriorityArray
-from actors.point.models import PointConfig
 
 LEVELS = 16
 
@@ -43,18 +42,6 @@ def default_of(node: Node) -> PointValue | None:
     """Give what is in force when nothing is commanded, where that is known."""
     value = node.properties.get("relinquish_default")
     return value if isinstance(value, bool | int | float | str) else None
-
-
-def config_of(node: Node, interval: float) -> PointConfig:
-    """Give what the point store must know of a virtual point; `interval` in seconds."""
-    units, increment = node.properties.get("units"), node.properties.get("cov_increment")
-    return PointConfig(
-        id=node.id,
-        units=units if isinstance(units, str) else None,
-        cov_increment=float(increment) if isinstance(increment, int | float) and increment >= 0 else 0.0,
-        interval=interval,
-        record=node.capabilities.historizable,
-    )
 
 
 def same(left: PointValue | None, right: PointValue) -> bool:

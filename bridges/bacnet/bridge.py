@@ -16,6 +16,7 @@ from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.override.models import PriorityArray
+from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.device import Device, Effects, Object
@@ -146,7 +147,7 @@ class BacnetBridge:
             device = by_instance.get((str(binding.get("network_id")), _instance(binding)))
             where[node.id] = device.device.id if device else str(binding.get("device_instance"))
             interval = self._interval(node, device)
-            configs.append(_config(node, interval, disabled=device is None))
+            configs.append(point_config(node, interval, disabled=device is None))
             kind, instance = binding.get("object_type"), binding.get("object_instance")
             if device is None:
                 continue
@@ -376,15 +377,3 @@ def _instance(binding: dict[str, Any]) -> int:
         return int(binding.get("device_instance", -1))
     except (TypeError, ValueError):
         return -1
-
-
-def _config(node: Node, interval: float, *, disabled: bool) -> PointConfig:
-    units, increment = node.properties.get("units"), node.properties.get("cov_increment")
-    return PointConfig(
-        id=node.id,
-        units=units if isinstance(units, str) else None,
-        cov_increment=float(increment) if isinstance(increment, int | float) and increment >= 0 else 0.0,
-        interval=interval,
-        record=node.capabilities.historizable,
-        disabled=disabled,
-    )

@@ -15,6 +15,7 @@ from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node
+from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
@@ -128,7 +129,7 @@ class ModbusBridge:
             where[node.id] = device_id
             unit = self._units.get(device_id)
             interval = self._interval(node, unit)
-            configs.append(_config(node, interval, disabled=unit is None))
+            configs.append(point_config(node, interval, disabled=unit is None))
             if unit is None:
                 continue
             try:
@@ -242,15 +243,3 @@ class ModbusBridge:
         for point_id in ids:
             frame.add(point_id, None, self._clock(), int(PointStatus.FAULT))
         self._outbox.put(frame)
-
-
-def _config(node: Node, interval: float, *, disabled: bool) -> PointConfig:
-    units, increment = node.properties.get("units"), node.properties.get("cov_increment")
-    return PointConfig(
-        id=node.id,
-        units=units if isinstance(units, str) else None,
-        cov_increment=float(increment) if isinstance(increment, int | float) and increment >= 0 else 0.0,
-        interval=interval,
-        record=node.capabilities.historizable,
-        disabled=disabled,
-    )
