@@ -223,7 +223,7 @@ def reading(folder: Path, scale: Scale, progress: Progress) -> Iterator[Result]:
             f"{ratio:.0f} times faster",
             "20",
             at_least(ratio, 20.0),
-            [_here(folder / "history", lambda reader: reader.rollup(point(1), start, end, "day"), group)],
+            [_here(folder / "history", lambda reader: reader.rollup(point(1), start, end, "day"), group)],  # type: ignore[operator]
         )
         ray.get(store.close.remote())
     table.close()
