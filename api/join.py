@@ -6,20 +6,19 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-import ray
-from ray.exceptions import ActorDiedError, RayError
+from ray.exceptions import RayError
 from rich.console import Console
 
 from api.actors import configure_logging
+from api.caretaker import Caretaker, Verdict
 from api.cluster import Cluster
 from api.config import Campus, load
 from api.fencing import fence
 from api.foreground import Stop, UsageError, own, rising, simulated_building
-from api.raising import Raiser, take_down
+from api.raising import HeadAwayError, Raiser, take_down
 from api.raynode import (
     Head,
     NodeError,
@@ -33,33 +32,16 @@ from api.up import DEMO
 
 log = logging.getLogger(__name__)
 
-WATCH: Final = 3.0
-"""Seconds between two looks at this host's Ray and actors."""
-PATIENCE: Final = 5.0
-"""Seconds that an actor may take to say how it is."""
+WATCH: Final = 1.0
+"""Seconds between two looks at this host's Ray and actors, or at whether the head answers."""
 AGAIN: Final = 2.0
 """Seconds until the head is asked again."""
 TRIES: Final = 5
-"""Looks in a row without an answer, of the head at the start or of an actor, that count as none."""
-SETTLED: Final = 10
+"""Looks in a row without an answer of the head at the start that count as none."""
+SETTLED: Final = 30
 """Looks in a row at which the head must have answered before a host that runs alone joins again."""
 REFUSED: Final = 600.0
 """Seconds until a host that the head refused tries again."""
-ESSENTIAL: Final = frozenset(
-    (
-        "bus",
-        "points",
-        "nodes",
-        "history",
-        "alarms",
-        "overrides",
-        "commands",
-        "alarm_engine",
-        "bacnet",
-        "modbus",
-    )
-)
-"""Without one of these a building isn't read, kept, alarmed or commanded."""
 
 
 @dataclass(frozen=True)
@@ -169,19 +151,25 @@ class Building:
             check_version(version(), heads)
             for site in self._campus.config.sites:
                 fence(site.id)
-            order = self._raise(told, stack)
+            try:
+                raiser = self._raise(told, stack, stand_ins=True)
+            except (RayError, TimeoutError, HeadAwayError) as error:
+                if self._options.head.answers():
+                    raise
+                self._say(f"{self._sites} did not rise: {error}")
+                return
             stack.pop_all()
         try:
             self._say(
                 f"{self._sites} is up on {socket.gethostname()}, a part of the campus at {options.head}."
             )
             self._stop.server = self._ending
-            self._watch(node, order)
+            self._watch(node, raiser)
         finally:
             self._stop.server = None
             if node.ended is None:
                 self._say("Stopping: bridges first, stores last ...")
-                take_down(order)
+                take_down(raiser.order)
             node.close()
 
     def _alone(self, why: str, least: float = 0.0) -> None:
@@ -204,65 +192,43 @@ class Building:
                 answered = answered + 1 if self._options.head.answers() else 0
             self._say("Stopping: bridges first, stores last ...")
 
-    def _raise(self, told: Any, stack: contextlib.ExitStack) -> list[tuple[str, Any]]:
+    def _raise(self, told: Any, stack: contextlib.ExitStack, *, stand_ins: bool = False) -> Raiser:
         """Raise the sites on the Ray that this process is in; `stack` takes them down."""
         self._stop.install()
-        raiser = Raiser(self._campus, self._options.data, version(), told, sites_only=True)
+        raiser = Raiser(
+            self._campus,
+            self._options.data,
+            version(),
+            told,
+            sites_only=True,
+            stand_ins=stand_ins,
+            head_answers=self._options.head.answers if stand_ins else lambda: True,
+        )
         stack.callback(take_down, raiser.order)
         raiser.raise_sites()
-        return raiser.order
+        return raiser
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
         log.info("%s", text)
 
-    def _watch(self, node: RayNode, order: list[tuple[str, Any]]) -> None:
+    def _watch(self, node: RayNode, raiser: Raiser) -> None:
         """Return on a signal, when Ray ended, or when an actor needs the head to rise and there is none.
 
         Raises UsageError when another host took a site over.
         """
-        silent: dict[str, int] = {}
+        caretaker = Caretaker(raiser.order, raiser.stand_ins or {}, raiser.recipes, self._options.head)
         while not self._ending.should_exit:
             self._pause(WATCH)
             if node.ended is not None:
                 self._say(f"Ray on this host has ended ({node.ended}); starting again.")
                 return
-            states = _states(order)
-            lost = [name for name, state in states.items() if state is _State.GONE]
-            if lost:
-                raise UsageError(f"{', '.join(lost)}: ended by another host that took over")
-            silent = {
-                name: silent.get(name, 0) + 1
-                for name, state in states.items()
-                if state is _State.SILENT and name.partition("@")[0] in ESSENTIAL
-            }
-            dead = [name for name, times in silent.items() if times >= TRIES]
-            if dead and not self._options.head.answers():
-                self._say(f"{', '.join(dead)} died while the head is away.")
+            verdict = caretaker.look()
+            if verdict is Verdict.TAKEN:
+                raise UsageError(f"{', '.join(caretaker.lost)}: ended by another host that took over")
+            if verdict is Verdict.ALONE:
+                self._say(f"{', '.join(caretaker.lost)} died while the head is away.")
                 return
-
-
-class _State(Enum):
-    ANSWERS = "answers"
-    SILENT = "silent"
-    GONE = "gone"
-    """Dead for ever: one that restarts, or that is slow, isn't."""
-
-
-def _states(order: list[tuple[str, Any]]) -> dict[str, _State]:
-    """Ask all actors at once how they are."""
-    asked = {handle.health.remote(): name for name, handle in order}
-    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
-    found = {asked[reference]: _State.SILENT for reference in late}
-    for reference in done:
-        try:
-            ray.get(reference)
-            found[asked[reference]] = _State.ANSWERS
-        except ActorDiedError:
-            found[asked[reference]] = _State.GONE
-        except RayError:
-            found[asked[reference]] = _State.SILENT
-    return found
 
 
 def run(options: Options, console: Console) -> None:
