@@ -69,7 +69,7 @@ def settle(campus: HostedCampus, rows: list[Row], plug: str, since: float, laste
     holes = campus.check_history(since)
     campus.check_overrides(since)
     again = campus.check_alarms()
-    row = Row(plug, lasted, holes, heal, f"{again} alarms came twice" if again else "")
+    row = Row(plug, lasted, holes, heal, f"{again} events came twice" if again else "")
     rows.append(row)
     print(f"\n{row}")
     return row
