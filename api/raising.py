@@ -109,16 +109,19 @@ class Raiser:
         bus = self._create(EventBus, "bus", CAMPUS, CAMPUS)
         users = self._create(UserStore, "users", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
         audit = self._create(AuditStore, "audit", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
+        self._ready("users", users)
+        # Buildings before the campus's other stores: a restart must not leave devices unread for longer.
+        sites = self.raise_sites()
         stores = {
             name: self._create(plain, name, CAMPUS, str(self._data / CAMPUS), Publisher(bus))
             for name, plain in CAMPUS_STORES.items()
         }
         backups = self._backups(CAMPUS, {"users": users, "audit": audit} | stores)
-        self._ready("users", users)
+        self._settle()
         return CampusActors(
             name=self._campus.config.campus,
             version=self._version,
-            sites=self.raise_sites(),
+            sites=sites,
             users=users,
             audit=audit,
             bus=bus,
@@ -127,6 +130,7 @@ class Raiser:
         )
 
     def _site(self, site: SiteConfig) -> SiteActors:
+        """Raise a site: first what reads the devices and keeps what they say, then all that goes by it."""
         folder = str(self._data / site.id)
         self._stand_in(site.id)
         journal = self._create(JournalStore, "journal", site.id, folder)
@@ -134,23 +138,28 @@ class Raiser:
         publish = Publisher(bus)
         nodes = self._create(NodeStore, "nodes", site.id, folder, publish)
         history = self._create(HistoryStore, "history", site.id, folder, publish)
-        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         feed = HistoryFeed(AppendTo(history), Path(folder) / "history.queue")
         points = self._create(PointStore, "points", site.id, site.id, publish, feed)
+        self._settle()
+        wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
+        ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
+        bridges = {
+            protocol: self._bridge(protocol, site, nodes, points, publish) for protocol in _protocols(site)
+        }
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
         overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
-        stores = {
-            name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
-        }
         self._settle()
-        self._model(site, nodes, alarms)
-        bridges: dict[str, Any] = {}
-        for protocol in _protocols(site):
-            bridges[protocol] = self._bridge(protocol, site, nodes, points, publish)
+        configs = alarm_configs(site.devices, self._campus.profiles)
+        ray.get(alarms.apply_configs.remote(configs, "campus.yaml"), timeout=READY_TIMEOUT)
         engine = self._create(AlarmEngine, "alarm_engine", site.id, site.id, bus, alarms, points, nodes=nodes)
         commands = self._create(
             CommandEngine, "commands", site.id, site.id, nodes, points, overrides, bridges, publish, bus
         )
+        self._settle()
+        reader = self._create(HistoryReader, "history_reader", site.id, folder)
+        stores = {
+            name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
+        }
         kept = {"nodes": nodes, "history": history, "alarms": alarms, "overrides": overrides}
         backups = self._backups(site.id, kept | stores | {"journal": journal})
         return SiteActors(
@@ -187,13 +196,6 @@ class Raiser:
         return self._create(
             ModbusBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
         )
-
-    def _model(self, site: SiteConfig, nodes: Any, alarms: Any) -> None:
-        """Bring the site's nodes and alarm configurations in line with `campus.yaml`; edits by users stay."""
-        wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
-        ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
-        configs = alarm_configs(site.devices, self._campus.profiles)
-        ray.get(alarms.apply_configs.remote(configs, "campus.yaml"), timeout=READY_TIMEOUT)
 
     def _stand_in(self, site: str) -> None:
         """Raise who can stand in for the actors of a site that are raised after it."""
