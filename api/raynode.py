@@ -24,6 +24,7 @@ from actors.core.names import NAMESPACE
 from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
 from api.processes import descendants, end
+from api.tls import TlsError, certificates, check_head, check_own
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class RayNode:
         metrics_port: int | None = None,
     ) -> None:
         """Start it, and connect. Raises NodeError."""
+        _check_certificates(head, address, is_head=is_head)
         prepare(data)
         clear(data)
         quiet()
@@ -186,6 +188,15 @@ class RayNode:
         end(family)
         clear(self._data)
         (self._data / RUNNING).unlink(missing_ok=True)
+
+
+def _check_certificates(head: Head, address: str, *, is_head: bool) -> None:
+    try:
+        check_own(address)
+        if not is_head:
+            check_head(head.address, head.port, certificates())
+    except TlsError as error:
+        raise NodeError(error.reason) from error
 
 
 def version() -> str:
