@@ -159,6 +159,11 @@ def doctor(
     ] = None,
     url: Url = "http://127.0.0.1:8000",
     metrics_port: MetricsPort = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="campus.yaml, for the head's port.", show_default="./campus.yaml, if there"),
+    ] = None,
+    tls: Tls = None,
 ) -> None:
     """Check what this host needs, and the hosts of the running campus; say what to do.
 
@@ -170,10 +175,11 @@ def doctor(
 
     try:
         at = None if head is None else head_of(head)
+        options = command.Options(data, url, at, metrics_port or METRICS_PORT, config)
+        ended = command.run(options, console)
     except OpenCrateError as error:
         _fail(str(error))
-    port = metrics_port or METRICS_PORT
-    raise typer.Exit(command.run(command.Options(data, url, at, port), console))
+    raise typer.Exit(ended)
 
 
 @app.command()

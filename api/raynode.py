@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import logging
 import os
 import re
@@ -131,7 +132,7 @@ class RayNode:
             *(part for each in arguments.items() for part in each),
         ]
         patiently(lambda: self._start(command, environment, head, address))
-        note(data, self._temp, self._process.pid)
+        note(data, self._temp, self._process.pid, str(head))
 
     def _start(self, command: list[str], environment: dict[str, str], head: Head, address: str) -> None:
         with self._output.open("wb") as out:
@@ -197,6 +198,15 @@ def _check_certificates(head: Head, address: str, *, is_head: bool) -> None:
             check_head(head.address, head.port, certificates())
     except TlsError as error:
         raise NodeError(error.reason) from error
+
+
+def running_head(data: Path) -> Head | None:
+    """Give the head of the campus that the command on this data folder is a part of now, if it is of one."""
+    try:
+        address, _, port = str(json.loads((data / RUNNING).read_text())["head"]).rpartition(":")
+        return Head(address, int(port)) if address else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def version() -> str:
