@@ -37,6 +37,16 @@ MetricsPort = Annotated[
     ),
 ]
 
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="OPENCRATE_TLS",
+        help="Folder with ca.crt, host.crt and host.key: TLS between hosts.",
+        show_default="no TLS",
+    ),
+]
+"""Taken from the command line before Ray is imported (`api.__main__`); named here to be told of."""
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -77,6 +87,7 @@ def up(
         ),
     ] = None,
     metrics_port: MetricsPort = None,
+    tls: Tls = None,
 ) -> None:
     """Raise the campus and serve the page and the API until Ctrl-C."""
     from api import up as command  # noqa: PLC0415 - imports what only this command needs
@@ -107,6 +118,7 @@ def join(
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="With a simulated building.")] = False,
     metrics_port: MetricsPort = None,
+    tls: Tls = None,
 ) -> None:
     """Make this host a part of the campus and raise its sites; stay until Ctrl-C."""
     from api import join as command  # noqa: PLC0415 - imports what only this command needs
@@ -147,6 +159,11 @@ def doctor(
     ] = None,
     url: Url = "http://127.0.0.1:8000",
     metrics_port: MetricsPort = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="campus.yaml, for the head's port.", show_default="./campus.yaml, if there"),
+    ] = None,
+    tls: Tls = None,
 ) -> None:
     """Check what this host needs, and the hosts of the running campus; say what to do.
 
@@ -158,10 +175,11 @@ def doctor(
 
     try:
         at = None if head is None else head_of(head)
+        options = command.Options(data, url, at, metrics_port or METRICS_PORT, config)
+        ended = command.run(options, console)
     except OpenCrateError as error:
         _fail(str(error))
-    port = metrics_port or METRICS_PORT
-    raise typer.Exit(command.run(command.Options(data, url, at, port), console))
+    raise typer.Exit(ended)
 
 
 @app.command()

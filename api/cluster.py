@@ -66,9 +66,9 @@ def clear(data: Path) -> None:
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def note(data: Path, temp: Path, parent: int) -> None:
-    """Write down what descends from `parent` and Ray's folder, for `clear` after a kill."""
-    said = {"temp": str(temp), "processes": sorted(descendants(parent))}
+def note(data: Path, temp: Path, parent: int, head: str | None = None) -> None:
+    """Write down what descends from `parent` and Ray's folder, for `clear` after a kill, and the head."""
+    said = {"temp": str(temp), "processes": sorted(descendants(parent)), "head": head}
     (data / RUNNING).write_text(json.dumps(said))
 
 

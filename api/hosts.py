@@ -36,6 +36,8 @@ class Node:
     version: str | None
     sites: tuple[str, ...]
     metrics_port: int | None = None
+    port: int | None = None
+    """Where the other hosts' Ray reaches it."""
 
 
 Nodes = Callable[[], list[Node]]
@@ -60,6 +62,7 @@ def ray_nodes() -> list[Node]:
                 version=labels.get(VERSION_LABEL),
                 sites=tuple(sites_of(labels)),
                 metrics_port=each.get("MetricsExportPort") or None,
+                port=each.get("NodeManagerPort") or None,
             )
         )
     return found

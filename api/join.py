@@ -28,6 +28,7 @@ from api.raynode import (
     version,
     version_of_head,
 )
+from api.tls import check_own
 from api.up import DEMO
 
 log = logging.getLogger(__name__)
@@ -234,6 +235,7 @@ class Building:
 def run(options: Options, console: Console) -> None:
     """Join, and stay until a signal. Raises OpenCrateError for what a user can mend."""
     campus = read_sites(options)
+    check_own(*([] if options.address is None else [options.address]))
     with own(options.data), Stop() as stop:
         configure_logging(options.data / "logs", f"join@{socket.gethostname()}")
         with contextlib.ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from actors.core.names import NAMESPACE
 from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
 from api.processes import descendants, end
+from api.tls import TlsError, certificates, check_head, check_own
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class RayNode:
         metrics_port: int | None = None,
     ) -> None:
         """Start it, and connect. Raises NodeError."""
+        _check_certificates(head, address, is_head=is_head)
         prepare(data)
         clear(data)
         quiet()
@@ -129,7 +132,7 @@ class RayNode:
             *(part for each in arguments.items() for part in each),
         ]
         patiently(lambda: self._start(command, environment, head, address))
-        note(data, self._temp, self._process.pid)
+        note(data, self._temp, self._process.pid, str(head))
 
     def _start(self, command: list[str], environment: dict[str, str], head: Head, address: str) -> None:
         with self._output.open("wb") as out:
@@ -186,6 +189,24 @@ class RayNode:
         end(family)
         clear(self._data)
         (self._data / RUNNING).unlink(missing_ok=True)
+
+
+def _check_certificates(head: Head, address: str, *, is_head: bool) -> None:
+    try:
+        check_own(address)
+        if not is_head:
+            check_head(head.address, head.port, certificates())
+    except TlsError as error:
+        raise NodeError(error.reason) from error
+
+
+def running_head(data: Path) -> Head | None:
+    """Give the head of the campus that the command on this data folder is a part of now, if it is of one."""
+    try:
+        address, _, port = str(json.loads((data / RUNNING).read_text())["head"]).rpartition(":")
+        return Head(address, int(port)) if address else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def version() -> str:

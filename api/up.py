@@ -21,6 +21,7 @@ from api.config import Campus, CampusConfig, HeadConfig, load
 from api.foreground import Stop, UsageError, own, rising, simulated_building
 from api.middleware import MAX_BODY
 from api.raynode import Head, RayNode, version
+from api.tls import check_own
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +82,17 @@ def head_of(text: str) -> Head:
     return Head(found.address, found.port)
 
 
-def _cluster(campus: Campus, options: Options) -> _Closes:
-    """Start Ray for this machine alone, or as the head of several hosts, or join the Ray that is there."""
-    head = campus.config.head
+def _head(campus: Campus, options: Options) -> Head | None:
+    """Give where other buildings' hosts reach this one; None where there are none. Raises UsageError."""
     if options.head_address is not None:
-        at = head_of(options.head_address)
-    elif head is not None:
-        at = Head(head.address, head.port)
-    else:
+        return head_of(options.head_address)
+    named = campus.config.head
+    return None if named is None else Head(named.address, named.port)
+
+
+def _cluster(at: Head | None, options: Options) -> _Closes:
+    """Start Ray for this machine alone, or as the head of several hosts, or join the Ray that is there."""
+    if at is None:
         return Cluster(options.data, options.address, options.metrics_port)
     if options.address is not None:
         raise UsageError("--address joins a cluster that is there; a head starts its own")
@@ -101,6 +105,8 @@ def run(options: Options, console: Console) -> None:
     Raises OpenCrateError for what a user can mend.
     """
     campus = read_config(options)
+    head = _head(campus, options)
+    check_own(*([] if head is None else [head.address]))
     host, port = options.host or campus.config.api.host, options.port or campus.config.api.port
     with contextlib.ExitStack() as stack:
         stack.enter_context(own(options.data))
@@ -130,7 +136,7 @@ def _serve(
     from api.web import mount  # noqa: PLC0415
 
     with rising(console) as told:
-        cluster = _cluster(campus, options)
+        cluster = _cluster(_head(campus, options), options)
         stack.callback(cluster.close)
         stop.install()
         for scope in (CAMPUS, *(site.id for site in campus.config.sites if not site.joins)):

@@ -98,10 +98,10 @@ class HostedCampus:
 
     # what runs
 
-    def raise_head(self) -> None:
+    def raise_head(self, more: dict[str, str] | None = None) -> None:
         command = [str(OPENCRATE), "up", "--config", str(self.folder / "campus.yaml")]
         command += ["--data", str(self.head_data)]
-        self.up = self.head.start(command, self.folder / "head.out", environment())
+        self.up = self.head.start(command, self.folder / "head.out", environment() | (more or {}))
         until(lambda: self._answers(self.up), RISES, "the head's API answers")
 
     def _answers(self, program: Program) -> bool:
