@@ -41,7 +41,7 @@ TRIES: Final = 5
 """Looks in a row without an answer of the head at the start that count as none."""
 SETTLED: Final = 30
 """Looks in a row at which the head must have answered before a host that runs alone joins again."""
-REFUSED: Final = 600.0
+REFUSED: Final = 60.0
 """Seconds until a host that the head refused tries again."""
 
 
@@ -104,15 +104,19 @@ class Building:
 
     def run(self) -> None:
         """Stay until a signal. Raises AlreadyRunningError when another host runs one of the sites."""
+        node: RayNode | None = None
         while not self._ending.should_exit:
-            if not self._head_answers():
-                self._alone("does not answer")
+            if node is None and not self._head_answers():
+                node = self._alone("does not answer")
                 continue
             try:
-                self._joined()
+                self._joined(node)
+                node = None
             except NodeError as error:
                 # A building must not stand still because its host is refused: say why, and go on.
-                self._alone(f"can't be joined: {error}", REFUSED)
+                node = self._alone(f"can't be joined: {error}", REFUSED)
+        if node is not None:
+            node.close()
 
     def _head_answers(self) -> bool:
         """Ask the head some times; a signal ends it too."""
@@ -130,26 +134,33 @@ class Building:
             time.sleep(0.2)
         self._stop.server = before
 
-    def _joined(self) -> None:
+    def _node(self, *, beside: bool = False) -> RayNode:
+        """Start this host's Ray node, if the head has it. Raises NodeError."""
+        options = self._options
+        check_version(version(), version_of_head(options.head))
+        return RayNode(
+            options.data,
+            options.head,
+            options.address or own_address(options.head),
+            is_head=False,
+            sites=[site.id for site in self._campus.config.sites],
+            metrics_port=options.metrics_port,
+            beside=beside,
+        )
+
+    def _joined(self, node: RayNode | None) -> None:
         """Run as a part of the campus, until a signal, until Ray ends or until this host must go on alone.
 
-        Raises NodeError when this host is refused, and AlreadyRunningError.
+        `node` has been started already where this host was alone before. Raises NodeError when this host is
+        refused, and AlreadyRunningError.
         """
         options = self._options
         with rising(self._console) as told, contextlib.ExitStack() as stack:
-            node = RayNode(
-                options.data,
-                options.head,
-                options.address or own_address(options.head),
-                is_head=False,
-                sites=[site.id for site in self._campus.config.sites],
-                metrics_port=options.metrics_port,
-            )
+            if node is None:
+                node = self._node()
+            else:
+                node.connect()
             stack.callback(node.close)
-            heads = version_of_head()
-            if heads is None:
-                raise NodeError(f"there is no OpenCrate head at {options.head}")
-            check_version(version(), heads)
             for site in self._campus.config.sites:
                 fence(site.id)
             try:
@@ -173,10 +184,11 @@ class Building:
                 take_down(raiser.order)
             node.close()
 
-    def _alone(self, why: str, least: float = 0.0) -> None:
+    def _alone(self, why: str, least: float = 0.0) -> RayNode | None:
         """Run on a Ray of this host's own, until a signal or until the head has answered for some time.
 
-        `least` is how long (s) to stay alone in any case.
+        `least` is how long (s) to stay alone in any case. Gives this host's node of the campus, which was
+        started before anything here was stopped; None after a signal.
         """
         self._say(f"The head at {self._options.head} {why}; {self._sites} runs alone meanwhile.")
         began = time.monotonic()
@@ -185,13 +197,19 @@ class Building:
                 stack.callback(Cluster(self._options.data, None).close)
                 self._raise(told, stack)
             self._say(f"{self._sites} is up on {socket.gethostname()}, alone.")
+            node: RayNode | None = None
             answered = 0
-            while not self._ending.should_exit:
-                if answered >= SETTLED and time.monotonic() - began >= least:
-                    break
+            while not self._ending.should_exit and node is None:
                 self._pause(WATCH)
                 answered = answered + 1 if self._options.head.answers() else 0
+                if answered >= SETTLED and time.monotonic() - began >= least:
+                    try:
+                        node = self._node(beside=True)
+                    except NodeError as error:
+                        self._say(f"The head at {self._options.head} can't be joined: {error}")
+                        began, least = time.monotonic(), REFUSED
             self._say("Stopping: bridges first, stores last ...")
+        return node
 
     def _raise(self, told: Any, stack: contextlib.ExitStack, *, stand_ins: bool = False) -> Raiser:
         """Raise the sites on the Ray that this process is in; `stack` takes them down."""

@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -70,9 +71,9 @@ class StandIn:
     in, whoever looks after the host goes on alone.
     """
 
-    def __init__(self, site: str, marks: Path) -> None:
-        """Take the site, and the folder of its marks."""
-        self.site, self._marks = site, marks
+    def __init__(self, site: str, marks: Path, end: Callable[[int], object] = os._exit) -> None:
+        """Take the site, the folder of its marks, and what ends this process."""
+        self.site, self._marks, self._end = site, marks, end
         self._recipes: dict[str, Recipe] = {}
         self._places: dict[str, _Place] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,7 +135,7 @@ class StandIn:
         if not self._places:
             # Calls that were waiting hear of it first.
             await asyncio.sleep(LOOK)
-            os._exit(0)
+            self._end(0)
 
     def _leave(self, name: str, place: _Place) -> None:
         self._places.pop(name, None)

@@ -105,7 +105,7 @@ class Fakes:
         monkeypatch.setattr(self.building, "_alone", self._alone)
         self.refused: str | None = None
 
-    def _joined(self) -> None:
+    def _joined(self, node: None) -> None:
         self.done.append("joined")
         if self.refused:
             raise NodeError(self.refused)
