@@ -131,8 +131,8 @@ class Federation:
         self._campus, self._view, self._clock = campus, view or RayView(), clock
         self._places: dict[str, list[tuple[str, int]]] = {}
         self._names: dict[str, set[str]] = {}
-        self._resolved: dict[str, object] = {}
-        """By site: for which names and places its handles were looked up."""
+        self._resolved: dict[str, list[tuple[str, int]]] = {}
+        """By site: where its hosts listened when its handles were looked up."""
         self._own = frozenset(campus.sites)
         self._registry = Registry(registry)
         for site_id, name in joining.items():
@@ -218,12 +218,13 @@ class Federation:
             self._leave(site, "its host runs none of its actors now")
             return
         places = self._places.get(site.id, [])
-        known = (frozenset(there), tuple(places))
-        if self._resolved.get(site.id) != known:
+        if self._resolved.get(site.id) != places:
             # Only the head is asked for this: of a site that is away it is done before its host listens.
             if not await self._resolve(site, there):
                 return
-            self._resolved[site.id] = known
+            self._resolved[site.id] = places
+        elif there - site.actors().keys():
+            await self._add_actors(site, there - site.actors().keys())
         if site.away is not None and places and not await _any_listens(places):
             return
         answers, reason = await self._ask(site)
@@ -276,8 +277,8 @@ class Federation:
         health: Health = await answered(f"{name}@{site.id}", handle.health.remote(), PATIENCE)
         return _Answer(health.host, *clock_skew(health.time, at, self._clock()))
 
-    async def _resolve(self, site: SiteActors, there: set[str]) -> bool:
-        """Look all handles of a site up; tell whether the main ones were found."""
+    async def _handles(self, site: SiteActors, names: Iterable[str]) -> dict[str, Any]:
+        """Look handles of a site up, by name; those that can't be had are left out."""
 
         async def one(name: str) -> tuple[str, Any]:
             call = asyncio.to_thread(self._view.actor, f"{name}@{site.id}")
@@ -286,8 +287,19 @@ class Federation:
             except (ValueError, RayError, TimeoutError, OSError):
                 return name, None
 
-        answers = await asyncio.gather(*map(one, sorted(there)))
-        found = {name: handle for name, handle in answers if handle is not None}
+        answers = await asyncio.gather(*map(one, sorted(names)))
+        return {name: handle for name, handle in answers if handle is not None}
+
+    async def _add_actors(self, site: SiteActors, names: set[str]) -> None:
+        """Take actors in that rose after the site was found: what reads and commands devices rises first."""
+        found = await self._handles(site, names)
+        for known, wanted in ((site.bridges, BRIDGES), (site.engines, ENGINES)):
+            known.update({name: found.pop(name) for name in wanted if name in found})
+        site.stores.update(found)
+
+    async def _resolve(self, site: SiteActors, there: set[str]) -> bool:
+        """Look all handles of a site up; tell whether the main ones were found."""
+        found = await self._handles(site, there)
         if not set(MAIN) <= found.keys():
             return False
         for name in MAIN:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from api.actors import configure_logging
 from api.caretaker import Caretaker, Verdict
-from api.cluster import Cluster
+from api.cluster import Cluster, prepare
 from api.config import Campus, load
 from api.fencing import fence
 from api.foreground import Stop, UsageError, own, rising, simulated_building
@@ -137,6 +137,7 @@ class Building:
     def _node(self, *, beside: bool = False) -> RayNode:
         """Start this host's Ray node, if the head has it. Raises NodeError."""
         options = self._options
+        prepare(options.data)
         check_version(version(), version_of_head(options.head))
         return RayNode(
             options.data,

@@ -226,13 +226,14 @@ class Raiser:
         """Wait for all that were begun; they rise side by side."""
         waiting = {handle.health.remote(): name for name, handle in self.order[self._up :]}
         refs = list(waiting)
-        left = READY_TIMEOUT
+        left, missed = READY_TIMEOUT, 0
         while refs:
             done, refs = ray.wait(refs, num_returns=1, timeout=SLICE)
             if not done:
                 left -= SLICE
                 names = ", ".join(waiting[ref] for ref in refs)
-                if not self._head_answers():
+                missed = 0 if self._head_answers() else missed + 1
+                if missed > 1:
                     raise HeadAwayError(names)
                 if left <= 0:
                     raise TimeoutError(f"{names} did not rise")

@@ -262,9 +262,9 @@ def version_of_head(head: Head) -> str:
     try:
         labels = labels_of_head(str(head), ROLE_LABEL)
     except ProbeError as error:
-        raise NodeError(f"the head at {head} can't be joined: {error}") from error
+        raise NodeError(str(error)) from error
     if VERSION_LABEL not in labels:
-        raise NodeError(f"there is no OpenCrate head at {head}")
+        raise NodeError("it is no head of OpenCrate's")
     return labels[VERSION_LABEL]
 
 
