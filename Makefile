@@ -26,6 +26,7 @@ crash: $(VENV)/.ready-for-tests
 
 # Hosts in namespaces whose links, heads, disks and actors are pulled, and a table of what that cost. Needs root.
 plugs: $(VENV)/.ready-for-tests
+	@command -v cc >/dev/null || { echo "installing gcc"; $(call APT,gcc libc6-dev); }
 	$(BIN)/python -m pytest -s -m plugs tests/cluster/test_plugs.py
 
 # The figures that must hold, each beside its peer; writes bench/results.md. `ARGS=--large` adds the long run.

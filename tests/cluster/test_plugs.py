@@ -69,6 +69,7 @@ def settle(
 ) -> Row:
     """Check all that must be true after a plug, and write its row."""
     campus.until_fresh()
+    campus.until_whole()
     time.sleep(12)  # a sample more, so that the ledger's last gap has an end
     holes = [each for building in campus.buildings.values() for each in campus.check_history(since, building)]
     campus.check_overrides(since)
