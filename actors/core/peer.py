@@ -91,8 +91,7 @@ def set_mark(mark: Path) -> IO[str]:
     # Only for killing a process that hangs: a full disk is no reason not to stand in.
     with contextlib.suppress(OSError):
         file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        os.write(file.fileno(), str(os.getpid()).encode())
     return file
 
 
