@@ -34,8 +34,8 @@ def _clear(note: Path) -> None:
         temp = Path(said["temp"])
     except (OSError, ValueError, KeyError, TypeError):
         return
-    for pid, _ in end(left):
-        log.warning("ended a process of a run that was killed", extra={"pid": pid})
+    if ended := end(left):
+        log.warning("ended %d processes of a run that was killed", len(ended))
     if temp.name.startswith(TEMP_PREFIX):
         shutil.rmtree(temp, ignore_errors=True)
 
