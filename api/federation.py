@@ -192,7 +192,7 @@ class Federation:
             names = await asyncio.wait_for(asyncio.to_thread(self._view.names), PATIENCE)
             self._places = await asyncio.wait_for(asyncio.to_thread(self._view.places), PATIENCE)
         except (TimeoutError, RayError, OSError) as error:
-            log.warning("Ray doesn't tell which actors there are: %s", error or type(error).__name__)
+            log.warning("Ray doesn't tell which actors there are: %s", str(error) or type(error).__name__)
             return
         by_site: dict[str, set[str]] = {}
         for name in names:

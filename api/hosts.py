@@ -97,7 +97,7 @@ async def hosts(campus: Campus, nodes: Nodes, now: int) -> list[Host]:
     try:
         known = await asyncio.wait_for(asyncio.to_thread(nodes), PATIENCE)
     except (TimeoutError, RayError, OSError) as error:
-        log.warning("Ray doesn't tell which hosts there are: %s", error or type(error).__name__)
+        log.warning("Ray doesn't tell which hosts there are: %s", str(error) or type(error).__name__)
         known = []
     own = {each.id for each in campus.sites.values() if each.away is None and each.last_contact is None}
     found: list[Host] = []

@@ -314,7 +314,7 @@ def test_one_of_two_buildings_is_cut(two: HostedCampus, rows: list[Row]) -> None
     slowest = two.longest
     two.longest = 0.0
     refused: list[str] = []
-    ends = time.monotonic() + CUT
+    ends = time.monotonic() + min(CUT, 60)
     while time.monotonic() < ends:
         for path in ("/api/points", "/api/alarms", "/api/nodes", "/api/sites", "/api/system/hosts"):
             page = two.get(path, limit=100)
