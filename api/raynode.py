@@ -98,6 +98,7 @@ class RayNode:
         is_head: bool,
         sites: Iterable[str] = (),
         metrics_port: int | None = None,
+        autoscaling_config: Path | None = None,
     ) -> None:
         """Start it, and connect. Raises NodeError."""
         _check_certificates(head, address, is_head=is_head)
@@ -122,6 +123,10 @@ class RayNode:
         environment = dict(os.environ)
         if is_head:
             arguments |= {"--port": str(head.port), "--dashboard-host": "127.0.0.1"}
+            if autoscaling_config is not None:
+                arguments["--autoscaling-config"] = str(autoscaling_config.resolve())
+                # The second one knows a host only by what `ray start` is told there; this one by its address.
+                environment["RAY_enable_autoscaler_v2"] = "0"
             environment |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(_storage(data))}
         else:
             arguments |= {"--address": str(head)}
