@@ -257,8 +257,11 @@ def _storage(data: Path) -> Path:
 
 
 def _temp(data: Path) -> Path:
-    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes)."""
-    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
+    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes).
+
+    The host is in the name because containers may share their folder for such files.
+    """
+    mark = hashlib.sha256(f"{socket.gethostname()} {data.resolve()}".encode()).hexdigest()[:8]
     folder = Path(tempfile.gettempdir()) / f"{TEMP_PREFIX}{mark}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
