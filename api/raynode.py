@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 START: Final = 60.0
 """Seconds that a Ray node may take to start."""
 ENDING: Final = 15.0
+MISMATCH: Final = "Version mismatch"
+"""What Ray says, in several lines, where another version of it or of Python runs on the head."""
 METRICS_PORT: Final = 8090
 """Where each host's Ray offers metrics to Prometheus, unless told otherwise."""
 
@@ -169,7 +171,7 @@ class RayNode:
             if "Ray runtime started" in said:
                 return
             if self._process.poll() is not None:
-                raise NodeError(f"Ray did not start: {_last_line(said)}")
+                raise NodeError(f"Ray did not start: {reason(said)}")
             time.sleep(0.1)
         raise NodeError(f"Ray did not start within {START:g} s; see {self._output}")
 
@@ -178,7 +180,7 @@ class RayNode:
         """Why the node ended by itself; None while it runs."""
         if self._process.poll() is None:
             return None
-        return _last_line(self._output.read_text(errors="replace"))
+        return reason(self._output.read_text(errors="replace"))
 
     def close(self) -> None:
         """Leave, and end the node with all its processes."""
@@ -268,6 +270,11 @@ def _temp(data: Path) -> Path:
     return folder
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def reason(said: str) -> str:
+    """Give what Ray said last, or all that it says of versions that don't go together."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if MISMATCH in line:
+            told = [MISMATCH + line.partition(MISMATCH)[2], *lines[number + 1 :]]
+            return " ".join(told)[:300]
     return lines[-1][:300] if lines else "it said nothing"

@@ -11,7 +11,7 @@ from api import join
 from api.config import load
 from api.foreground import Stop, UsageError
 from api.join import Building, Options, read_sites
-from api.raynode import Head, NodeError, check_version
+from api.raynode import Head, NodeError, check_version, reason
 from api.up import head_of
 
 CAMPUS = """
@@ -89,6 +89,13 @@ def test_an_older_host_is_refused_by_name(own: str, heads: str, refused: str | N
     else:
         with pytest.raises(NodeError, match=refused):
             check_version(own, heads)
+
+
+def test_what_ray_said_is_the_reason() -> None:
+    assert reason("") == "it said nothing"
+    assert reason("one\n\n  two  \n") == "two"
+    said = "Traceback\nRuntimeError: Version mismatch: started with:\n    Ray: 2.60.0\nThis one with:\n    Ray: 2.99.0\n"
+    assert reason(said) == "Version mismatch: started with: Ray: 2.60.0 This one with: Ray: 2.99.0"
 
 
 class Fakes:

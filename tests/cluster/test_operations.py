@@ -31,6 +31,24 @@ sites:
 """
     for site in SITES
 )
+OTHER_RAY = """import sys
+from importlib.machinery import ModuleSpec
+
+
+class Other:
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self) if name == "ray._version" else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.version, module.commit = "{number}", "other"
+
+
+sys.meta_path.insert(0, Other())
+"""
+"""A `sitecustomize.py` that gives Ray another number."""
 
 
 class Ops:
@@ -95,6 +113,13 @@ class Ops:
             (copy / "METADATA").write_text(told)
         return {"PYTHONPATH": str(folder)}
 
+    def pretend_ray(self, number: str) -> dict[str, str]:
+        """Give what makes Ray on a host take itself for another version."""
+        folder = self.folder / f"ray-{number}"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(OTHER_RAY.format(number=number))
+        return {"PYTHONPATH": str(folder)}
+
 
 @pytest.fixture(scope="module")
 def ops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ops]:
@@ -138,7 +163,7 @@ def test_status_and_doctor_tell_of_all_hosts(ops: Ops) -> None:
     assert code == 0, said
     assert "host head (campus): the clock agrees with this host's" in said
     assert "host north (north, south): the clock agrees with this host's" in said
-    assert "the certificate holds for 824 days more" in said
+    assert "the certificate holds for 825 days more" in said
     assert f"host north: {campus.building.address} can be reached at" in said
     code, said = ops.run(campus.building, "doctor", "--data", str(campus.data))
     assert code == 0, said
@@ -175,4 +200,14 @@ def test_an_older_host_is_refused_by_name_and_a_newer_one_joins(ops: Ops) -> Non
     assert found["version"] == "0.9.0"
     code, said = ops.run(ops.campus.head, "doctor", "--data", str(ops.campus.head_data))
     assert (code, "OpenCrate 0.9.0" in said) == (0, True), said
+    ops.leave()
+
+
+def test_a_host_with_another_ray_is_told_both_versions_and_runs_alone(ops: Ops) -> None:
+    ops.join(ops.pretend_ray("2.99.0"))
+    joined = ops.campus.joined
+    until(lambda: "is up on north, alone" in joined.said(), RISES, "the building runs alone")
+    [line] = [line for line in joined.said().splitlines() if "can't be joined" in line]
+    assert "Version mismatch" in line
+    assert "Ray: 2.99.0" in line
     ops.leave()
