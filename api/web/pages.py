@@ -25,13 +25,14 @@ from api.web.parts import (
     trend_link,
     words,
 )
-from api.web.session import id_of
+from api.web.session import id_of, site_of
 from api.web.trends import trends
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
 
 FIGURES = (("points", "Points"), ("active", "Active alarms"), ("unacknowledged", "Not yet acknowledged"))
 COMFORT = ("cold", "cool", "good", "warm", "hot", "off")
 
+AWAY = ("Not known now", "This building can't be reached. Come back when it is there again.")
 WELL = frozenset({"healthy", "online"})
 
 View = Callable[[Frame, Request], Awaitable[None]]
@@ -149,6 +150,9 @@ async def equipment(frame: Frame, request: Request) -> None:
     """Show the points below a node with live values, and command them."""
     node_id = request.query_params.get("id", "")
     node = frame.model.nodes.get(node_id)
+    if node is None and site_of(node_id) in frame.model.away:
+        empty("cloud_off", *AWAY)
+        return
     if node is None:
         empty("search_off", "There is no such equipment", "Choose one in the tree.")
         return
@@ -163,7 +167,7 @@ async def equipment(frame: Frame, request: Request) -> None:
     rows: dict[str, tuple[ui.element, ui.label, ui.element]] = {}
     if not points:
         if node["site"] in frame.model.away:
-            empty("cloud_off", "Not known yet", "This building can't be reached now.")
+            empty("cloud_off", *AWAY)
         else:
             empty("sensors_off", "No points here", "They appear when the device has answered.")
     with box("oc-groups"):

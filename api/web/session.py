@@ -52,6 +52,11 @@ def id_of(key: str) -> str:
     return key.partition(AT)[0]
 
 
+def site_of(key: str) -> str | None:
+    """Give the site in a key of `key_of`, where it has one."""
+    return key.partition(AT)[2] or None
+
+
 def point_path(key: str, rest: str = "", under: str = "/api/points") -> str:
     """Give the route of a point; ids contain `/`, which travels percent-encoded."""
     point_id, _, site = key.partition(AT)

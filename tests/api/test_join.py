@@ -94,7 +94,7 @@ def test_an_older_host_is_refused_by_name(own: str, heads: str, refused: str | N
 def test_what_ray_said_is_the_reason() -> None:
     assert reason("") == "it said nothing"
     assert reason("one\n\n  two  \n") == "two"
-    said = "Traceback\nRuntimeError: Version mismatch: started with:\n    Ray: 2.60.0\nThis one with:\n    Ray: 2.99.0\n"
+    said = "RuntimeError: Version mismatch: started with:\n    Ray: 2.60.0\nThis one with:\n    Ray: 2.99.0\n"
     assert reason(said) == "Version mismatch: started with: Ray: 2.60.0 This one with: Ray: 2.99.0"
 
 

@@ -7,7 +7,7 @@ import pytest
 from api.web.alarms import urgency
 from api.web.model import Model
 from api.web.pages import comfort, device_row, host_rows
-from api.web.session import point_path
+from api.web.session import point_path, site_of
 from api.web.trends import bands, options_of
 
 
@@ -200,6 +200,7 @@ async def test_a_building_that_is_away_stays_in_the_tree() -> None:
 
 
 def test_a_key_gives_the_route() -> None:
+    assert [site_of(each) for each in ("1001/temp", "1001/temp@south")] == [None, "south"]
     assert point_path("1001/temp", "/write") == "/api/points/1001%2Ftemp/write"
     assert (
         point_path("1001/temp@south", "/gaps", "/api/history") == "/api/history/1001%2Ftemp/gaps?site=south"
