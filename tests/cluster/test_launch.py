@@ -123,6 +123,12 @@ class Launch:
         assert answer.is_success, answer.text
         return answer.json()
 
+    def answers(self) -> bool:
+        try:
+            return bool(self.request("GET", "/api/system/health"))
+        except httpx.TransportError:
+            return False
+
     def sites(self) -> dict[str, bool]:
         return {each["id"]: each["reachable"] for each in self.request("GET", "/api/sites")["items"]}
 
@@ -149,6 +155,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
 def test_ray_up_launches_a_campus_and_leaves_one_that_runs_alone(launch: Launch) -> None:
     assert "is up" in launch.up()
+    until(launch.answers, 30, "the API answers")
     launch.request("POST", "/api/auth/setup", json=ADMIN)
     token = launch.request("POST", "/api/auth/login", json=ADMIN)["access_token"]
     launch.http.headers["Authorization"] = f"Bearer {token}"
