@@ -1,5 +1,6 @@
 """The `opencrate` command."""
 
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -145,7 +146,9 @@ def join(
     try:
         if background:
             return start_behind(sys.argv[1:], data, console)
-        command.run(command.Options(head_of(head), site, config, data, address, demo, metrics_port), console)
+        alone = os.environ.get(command.ALONE)
+        options = command.Options(head_of(head), site, config, data, address, demo, metrics_port, alone)
+        command.run(options, console)
     except KeyboardInterrupt:
         console.print("Stopped while starting.")
         raise typer.Exit(130) from None

@@ -19,7 +19,9 @@ from api.processes import descendants, end
 log = logging.getLogger(__name__)
 
 RUNNING = "ray-running.json"
-"""Names the processes and the folder of the Ray started here, for whoever comes after a kill."""
+"""Names the processes and the folder of the Ray node started here, for whoever comes after a kill."""
+ALONE = "ray-alone.json"
+"""The same of a Ray cluster on loopback; a building's host has both for the moment between them."""
 
 TEMP_PREFIX = "opencrate-"
 
@@ -48,14 +50,19 @@ def prepare(data: Path) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
 
 
-def clear(data: Path) -> None:
+def clear(data: Path, *notes: str) -> None:
     """End what a killed run left: Ray's agents outlive it, waiting for a head that is gone.
 
-    The caller owns the data folder, so what the note names belongs to nobody any more. A note that can't
+    The caller owns the data folder, so what the notes name belongs to nobody any more. A note that can't
     be read is no reason not to start.
     """
+    for each in notes:
+        _clear(data / each)
+
+
+def _clear(note: Path) -> None:
     try:
-        said = json.loads((data / RUNNING).read_text())
+        said = json.loads(note.read_text())
         left = {(int(pid), int(start)) for pid, start in said["processes"]}
         temp = Path(said["temp"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -66,10 +73,10 @@ def clear(data: Path) -> None:
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def note(data: Path, temp: Path, parent: int, head: str | None = None) -> None:
+def note(path: Path, temp: Path, parent: int, head: str | None = None) -> None:
     """Write down what descends from `parent` and Ray's folder, for `clear` after a kill, and the head."""
     said = {"temp": str(temp), "processes": sorted(descendants(parent)), "head": head}
-    (data / RUNNING).write_text(json.dumps(said))
+    path.write_text(json.dumps(said))
 
 
 def patiently(start: Callable[[], T]) -> T:
@@ -109,13 +116,13 @@ class Cluster:
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
             return
         prepare(data)
-        clear(data)
+        clear(data, RUNNING, ALONE)
         quiet()
         # Ray puts sockets here, whose paths may have 107 bytes: the data folder may lie too deep.
         self._temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
-        self._note = data / RUNNING
+        self._note = data / ALONE
         patiently(self._start)
-        note(data, self._temp, os.getpid())
+        note(self._note, self._temp, os.getpid())
 
     def _start(self) -> None:
         before = descendants(os.getpid())

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ WAKES: Final = 5
 WAKE_PAUSE: Final = 0.2
 MAIN: Final = ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
 BRIDGES: Final = ("bacnet", "modbus")
-ENGINES: Final = ("alarm_engine", "history_reader", "backups")
+ENGINES: Final = ("alarm_engine", "history_reader", "backups", "stand_in")
 
 
 class KnownSite(BaseModel):
@@ -177,6 +177,8 @@ class Federation:
             return
         if site.gone or any(handle is None for handle in (getattr(site, name) for name in MAIN)):
             await self._resolve(site, there)
+        elif there - site.actors().keys():
+            await self._add_actors(site, there - site.actors().keys())
         handles = [(name, getattr(site, name)) for name in ("bus", "nodes", "points")]
         asked = [
             answered(f"{name}@{site.id}", each.health.remote(), PATIENCE) for name, each in handles if each
@@ -202,13 +204,25 @@ class Federation:
         if changed:
             self._registry.keep()
 
-    async def _resolve(self, site: SiteActors, there: set[str]) -> None:
-        """Look all handles of a site up."""
+    async def _handles(self, site: SiteActors, names: Iterable[str]) -> dict[str, Any]:
+        """Look handles of a site up, by name; those that can't be had are left out."""
         found: dict[str, Any] = {}
-        for name in there:
+        for name in names:
             with contextlib.suppress(ValueError, RayError, TimeoutError, OSError):
                 call = asyncio.to_thread(self._view.actor, f"{name}@{site.id}")
                 found[name] = await asyncio.wait_for(call, PATIENCE)
+        return found
+
+    async def _add_actors(self, site: SiteActors, names: set[str]) -> None:
+        """Take actors in that rose after the site was found: what reads and commands devices rises first."""
+        found = await self._handles(site, names)
+        for known, wanted in ((site.bridges, BRIDGES), (site.engines, ENGINES)):
+            known.update({name: found.pop(name) for name in wanted if name in found})
+        site.stores.update(found)
+
+    async def _resolve(self, site: SiteActors, there: set[str]) -> None:
+        """Look all handles of a site up."""
+        found = await self._handles(site, there)
         if not set(MAIN) <= found.keys():
             return
         for name in MAIN:

@@ -22,8 +22,9 @@ import ray
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
-from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
+from api.cluster import ALONE, OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
+from api.headprobe import ProbeError, labels_of_head
 from api.processes import descendants, end
 from api.tls import TlsError, certificates, check_head, check_own
 
@@ -101,13 +102,18 @@ class RayNode:
         sites: Iterable[str] = (),
         metrics_port: int | None = None,
         autoscaling_config: Path | None = None,
+        beside: bool = False,
     ) -> None:
-        """Start it, and connect. Raises NodeError."""
-        _check_certificates(head, address, is_head=is_head)
+        """Start it, and connect. Raises NodeError.
+
+        `beside` starts it beside the Ray cluster that this process is in; it leaves that, and connects, when
+        it is told to.
+        """
+        check_certificates(head, address, is_head=is_head)
         prepare(data)
-        clear(data)
+        clear(data, RUNNING, *(() if beside else (ALONE,)))
         quiet()
-        self._data = data
+        self._data, self._head, self._address, self._connected = data, head, address, False
         self._temp = _temp(data)
         self._output = data / "logs" / "ray.log"
         self._output.parent.mkdir(parents=True, exist_ok=True)
@@ -138,10 +144,12 @@ class RayNode:
             "--disable-usage-stats",
             *(part for each in arguments.items() for part in each),
         ]
-        patiently(lambda: self._start(command, environment, head, address))
-        note(data, self._temp, self._process.pid, str(head))
+        patiently(lambda: self._start(command, environment))
+        if not beside:
+            self.connect()
+        note(data / RUNNING, self._temp, self._process.pid, str(head))
 
-    def _start(self, command: list[str], environment: dict[str, str], head: Head, address: str) -> None:
+    def _start(self, command: list[str], environment: dict[str, str]) -> None:
         with self._output.open("wb") as out:
             self._process = subprocess.Popen(  # noqa: S603 - Ray's own command, with arguments made here
                 command,
@@ -153,16 +161,27 @@ class RayNode:
             )
         try:
             self._until_started()
+        except Exception as error:
+            self.close()
+            raise self._refused(error) from error
+
+    def connect(self) -> None:
+        """Let this process be a part of the campus. Raises NodeError."""
+        self._connected = True
+        try:
             ray.init(
-                address=str(head),
+                address=str(self._head),
                 namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _node_ip_address=address,
+                _node_ip_address=self._address,
             )
         except Exception as error:
             self.close()
-            raise NodeError(f"this host can't be a part of the campus at {head}: {error}") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> NodeError:
+        return NodeError(f"this host can't be a part of the campus at {self._head}: {error}")
 
     def _until_started(self) -> None:
         deadline = time.monotonic() + START
@@ -184,7 +203,8 @@ class RayNode:
 
     def close(self) -> None:
         """Leave, and end the node with all its processes."""
-        ray.shutdown()
+        if self._connected:
+            ray.shutdown()
         family = descendants(self._process.pid)
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
@@ -194,11 +214,15 @@ class RayNode:
                 self._process.kill()
                 self._process.wait()
         end(family)
-        clear(self._data)
+        clear(self._data, RUNNING)
         (self._data / RUNNING).unlink(missing_ok=True)
 
 
-def _check_certificates(head: Head, address: str, *, is_head: bool) -> None:
+def check_certificates(head: Head, address: str, *, is_head: bool = False) -> None:
+    """Check this host's certificate, where it has one, and that the head and it accept each other.
+
+    Raises NodeError.
+    """
     try:
         check_own(address)
         if not is_head:
@@ -244,12 +268,15 @@ def sites_of(labels: Mapping[str, str]) -> list[str]:
     return sorted(each.removeprefix(SITE_LABEL) for each in labels if each.startswith(SITE_LABEL))
 
 
-def version_of_head() -> str | None:
-    """Give the version of the campus's head, which its Ray node carries as a label."""
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        if node["Alive"] and node["Labels"].get(ROLE_LABEL) == "head":
-            return str(node["Labels"].get(VERSION_LABEL))
-    return None
+def version_of_head(head: Head) -> str:
+    """Give the version of the campus's head, which its Ray node carries as a label. Raises NodeError."""
+    try:
+        labels = labels_of_head(str(head), ROLE_LABEL)
+    except ProbeError as error:
+        raise NodeError(str(error)) from error
+    if VERSION_LABEL not in labels:
+        raise NodeError("it is no head of OpenCrate's")
+    return labels[VERSION_LABEL]
 
 
 def _storage(data: Path) -> Path:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from api import doctor
 from api.cli import app
-from api.cluster import note
+from api.cluster import RUNNING, note
 from api.doctor import check_campus, check_certificate, check_folder, check_head, check_port, check_token
 from api.findings import Finding, judge_certificate, judge_clock
 from api.raynode import Head, running_head, version
@@ -92,9 +92,9 @@ def test_the_heads_port_is_the_one_that_is_used_or_configured(
 
 def test_what_runs_here_says_whose_part_it_is(tmp_path: Path) -> None:
     assert running_head(tmp_path) is None
-    note(tmp_path, tmp_path / "ray", os.getpid())
+    note(tmp_path / RUNNING, tmp_path / "ray", os.getpid())
     assert running_head(tmp_path) is None
-    note(tmp_path, tmp_path / "ray", os.getpid(), str(Head("10.0.0.1", 7000)))
+    note(tmp_path / RUNNING, tmp_path / "ray", os.getpid(), str(Head("10.0.0.1", 7000)))
     assert running_head(tmp_path) == Head("10.0.0.1", 7000)
 
 

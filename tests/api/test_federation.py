@@ -174,6 +174,27 @@ async def test_a_host_that_came_back_is_followed_by_its_new_actors(tmp_path: Pat
     await new.leave()
 
 
+async def test_actors_that_rise_after_their_site_was_found_are_found_too(tmp_path: Path) -> None:
+    found, view = campus(), View()
+    host = view.hosts["north"] = Host("host-1")
+    late = {name: host.actors.pop(name) for name in (BRIDGES[0], "schedules", "backups")}
+    followed = federation(found, view, tmp_path, north="North Building")
+    await followed.step()
+    site = found.sites["north"]
+    bus = site.bus
+    assert site.away is None
+    assert not late.keys() & site.actors().keys()
+    host.actors |= late
+    await followed.step()
+    assert late.items() <= site.actors().items()
+    assert (list(site.bridges), list(site.engines), list(site.stores)) == (
+        [BRIDGES[0]],
+        ["backups"],
+        ["schedules"],
+    )
+    assert site.bus is bus, "whoever follows it isn't disturbed"
+
+
 async def test_a_site_is_remembered_over_a_restart_of_the_head(tmp_path: Path) -> None:
     view, host = View(), Host("one")
     view.hosts["north"], view.ports["north"] = host, await host.listen()

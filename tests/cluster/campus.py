@@ -88,7 +88,7 @@ class HostedCampus:
         self.http = httpx.Client(base_url="http://127.0.0.1:8000", timeout=15)
         self.longest = 0.0
         self.again = 0
-        """Alarms that the subscriber was told of more than once, until the last look."""
+        """Events that the subscriber was told more than once, until the last look."""
         self.overrides: list[tuple[float, float]] = []
         """When each was to end, and when the building's host was there to end it."""
 
@@ -245,18 +245,22 @@ class HostedCampus:
                 return found
             cursor = {"cursor": page["next_cursor"]}
 
-    def delivered(self) -> list[int]:
-        """Give the alarms that the subscriber at the head has been told of, in order."""
+    def delivered(self) -> list[tuple[int, int]]:
+        """Give (alarm, number of the event) as the subscriber at the head was told, in order."""
         lines = self.follower.said().splitlines()
         events = [json.loads(each) for each in lines if each.startswith("{") and each.endswith("}")]
-        return [each["alarm_id"] for each in events if each["type"] == "alarm_raised"]
+        return [(each["alarm_id"], each["seq"]) for each in events if each["type"] == "alarm_raised"]
 
     def check_alarms(self) -> int:
-        """Every alarm of the building gets to the subscriber at the head; give how many came twice."""
+        """Every alarm of the building gets to the subscriber at the head; give how many events came twice."""
         due = self.raised()
         assert due, "the building has raised alarms"
         assert not self.follower.ended, self.follower.said()[-2000:]
-        until(lambda: due <= set(self.delivered()), 90, "the subscriber has every alarm of the building")
+        until(
+            lambda: due <= {alarm for alarm, _ in self.delivered()},
+            90,
+            "the subscriber has every alarm of the building",
+        )
         told = self.delivered()
         again = len(told) - len(set(told))
         since, self.again = again - self.again, again

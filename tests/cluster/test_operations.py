@@ -141,6 +141,17 @@ def test_a_host_without_a_certificate_is_refused_and_says_so(ops: Ops) -> None:
     ops.leave()
 
 
+def test_a_host_whose_certificate_has_ended_runs_its_building_alone(ops: Ops) -> None:
+    address = ops.campus.building.address
+    ended = certify(ops.ca, ops.folder / "tls-ended", "north", address, days=-1)
+    ops.join({"OPENCRATE_TLS": str(ended)})
+    joined = ops.campus.joined
+    until(lambda: "is up on north, alone" in joined.said(), RISES, "the building runs alone")
+    assert "is not asked: " in joined.said()
+    assert "host.crt was valid until" in joined.said()
+    ops.leave()
+
+
 def test_several_sites_on_one_host_join_over_tls(ops: Ops) -> None:
     ops.join()
     ops.until_reached()
