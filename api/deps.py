@@ -320,6 +320,23 @@ def in_order(number: int) -> str:
     return f"{number:019d}"
 
 
+async def from_sites(
+    sites: Sequence[SiteActors], actor: str, method: str, *args: Any
+) -> tuple[list[Any], list[str]]:
+    """Ask an actor of each site the same, all at once; give the answers, and who can't be reached.
+
+    Raises UnreachableError when no site answers.
+    """
+    found = await asyncio.gather(*(of.call(actor, method, *args) for of in sites), return_exceptions=True)
+    away = [of.id for of, each in zip(sites, found, strict=True) if isinstance(each, UnreachableError)]
+    for each in found:
+        if isinstance(each, BaseException) and (
+            len(away) == len(sites) or not isinstance(each, UnreachableError)
+        ):
+            raise each
+    return [each for each in found if not isinstance(each, BaseException)], away
+
+
 Part = tuple[Sequence[Any], str | None]
 
 

@@ -10,7 +10,7 @@ from actors.bus.bus import EventBus
 from actors.core.errors import BadInputError, NotFoundError, UnreachableError
 from actors.core.health import Health
 from actors.node.models import Node, NodeType
-from api.deps import Campus, over_sites
+from api.deps import Campus, from_sites, over_sites
 from api.federation import BRIDGES, MAIN, Federation
 from api.following import follow_site
 from tests.support import InProcess
@@ -224,6 +224,12 @@ async def test_lists_name_the_sites_that_are_away(tmp_path: Path) -> None:
 
     page = await over_sites(found.chosen(None), 10, None, read)
     assert (page.items, page.unreachable_sites) == ([{"host": "one"}], ["south"])
+    answers, away = await from_sites(found.chosen(None), "nodes", "health")
+    assert ([each.host for each in answers], away) == (["one"], ["south"])
+    with pytest.raises(UnreachableError, match="site south"):
+        await from_sites(found.chosen("south"), "nodes", "health")
+    with pytest.raises(NotFoundError):
+        await from_sites(found.chosen(None), "nodes", "get", "x")
     await host.leave()
 
 
