@@ -26,8 +26,8 @@ crash: $(VENV)/.ready-for-tests
 
 # Hosts in namespaces whose links, heads, disks and actors are pulled, and a table of what that cost. Needs root.
 plugs: $(VENV)/.ready-for-tests
-	@{ PATH="$$PATH:/usr/sbin"; command -v sshd && command -v rsync; } >/dev/null \
-		|| { echo "installing openssh-server and rsync"; $(call APT,openssh-server rsync); }
+	@{ PATH="$$PATH:/usr/sbin"; command -v sshd && command -v rsync && command -v cc; } >/dev/null \
+		|| { echo "installing openssh-server, rsync and gcc"; $(call APT,openssh-server rsync gcc libc6-dev); }
 	$(BIN)/python -m pytest -s -m plugs tests/cluster
 
 # The figures that must hold, each beside its peer; writes bench/results.md. `ARGS=--large` adds the long run.

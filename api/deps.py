@@ -55,11 +55,13 @@ class SiteActors:
     engines: dict[str, Any] = field(default_factory=dict)
     away: str | None = None
     """Why the site can't be reached now; see `api.federation`."""
-    gone: bool = False
-    """Whether the handles may be of actors that are no more."""
     host: str | None = None
     last_contact: int | None = None
     """When the site last answered (ms); None for one that this process raised itself."""
+    clock_skew: int | None = None
+    """How far its host's clock was ahead of ours then (ms; negative: behind)."""
+    asleep: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Actors of a site that has just come back to which Ray has no connection yet; set once it has."""
     _left: asyncio.Event = field(default_factory=asyncio.Event)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -69,9 +71,9 @@ class SiteActors:
         self._came.clear()
         self._left.set()
 
-    def come(self, at: int, host: str) -> None:
+    def come(self, at: int, host: str, clock_skew: int | None = None) -> None:
         """Say that the site has answered at a time (ms)."""
-        self.away, self.last_contact, self.host = None, at, host
+        self.away, self.last_contact, self.host, self.clock_skew = None, at, host, clock_skew
         self._left.clear()
         self._came.set()
 
@@ -95,7 +97,7 @@ class SiteActors:
             raise UnreachableError(name, "it is not running")
         if self.last_contact is None:
             return await ask(name, handle, method, *args, timeout=timeout)
-        calling = asyncio.ensure_future(ask(name, handle, method, *args, timeout=timeout))
+        calling = asyncio.ensure_future(self._once_awake(actor, method, args, timeout))
         leaving = asyncio.ensure_future(self._left.wait())
         try:
             await asyncio.wait({calling, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,6 +107,19 @@ class SiteActors:
         finally:
             calling.cancel()
             leaving.cancel()
+
+    async def _once_awake(self, actor: str, method: str, args: tuple[Any, ...], timeout: float) -> Any:
+        name = f"{actor}@{self.id}"
+        waking = self.asleep.get(actor)
+        if waking is not None:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(timeout):
+                    await waking.wait()
+            except TimeoutError as error:
+                raise UnreachableError(name, f"no answer within {timeout:g} s") from error
+            timeout -= time.monotonic() - began
+        return await ask(name, self.actors()[actor], method, *args, timeout=timeout)
 
     def actors(self) -> dict[str, Any]:
         """Give all of them by name."""

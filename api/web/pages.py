@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from nicegui import ui
 
 from actors.core.clock import now_ms
+from api.findings import SKEW
 from api.web.alarms import alarms
 from api.web.command import open_command
 from api.web.frame import Frame, enter
@@ -264,6 +265,9 @@ def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str
         heard = "" if each["reachable"] else f", heard {ago(each['last_contact'], now)}"
         runs = ", ".join(each["sites"]) or each["role"]
         more = f"{runs} at {each['address'] or 'an unknown address'}, version {each['version'] or 'unknown'}"
+        skew = each["clock_skew_s"] or 0.0
+        if abs(skew) > SKEW:
+            more += f", clock {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the head's"
         why = f": {each['reason']}" if each["reason"] else ""
         rows.append((each["name"], "online" if each["reachable"] else "down", f"{more}{heard}{why}"))
     return rows

@@ -93,6 +93,7 @@ def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
         "reachable": True,
         "reason": None,
         "last_contact": None,
+        "clock_skew_s": 1.9,
     }
     away = here | {
         "name": "box-7",
@@ -103,13 +104,15 @@ def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
         "reachable": False,
         "reason": "no answer",
         "last_contact": "1970-01-01T00:00:10.000Z",
+        "clock_skew_s": -90.0,
     }
     assert host_rows([here, away], 70_000) == [
         ("head-1", "online", "head at 10.0.0.1, version 0.1.0"),
         (
             "box-7",
             "down",
-            "north, south at an unknown address, version unknown, heard 1 min ago: no answer",
+            "north, south at an unknown address, version unknown, clock 90.0 s behind the head's,"
+            " heard 1 min ago: no answer",
         ),
     ]
 
