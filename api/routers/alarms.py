@@ -21,6 +21,7 @@ from api.deps import (
     Shelver,
     SiteActors,
     SiteId,
+    of_all,
     over_sites,
     site_with,
 )
@@ -96,7 +97,7 @@ async def alarms(
 @router.get("/summary")
 async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> AlarmSummary:
     """Count alarms over all sites, or of one."""
-    parts: list[AlarmSummary] = [await of.call("alarms", "summary") for of in campus.chosen(site)]
+    parts: list[AlarmSummary] = await of_all(campus.chosen(site), "alarms", "summary")
     return AlarmSummary(
         active=sum(each.active for each in parts),
         unacknowledged=sum(each.unacknowledged for each in parts),

@@ -17,6 +17,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    of_all,
     over_sites,
     site_with,
 )
@@ -34,7 +35,9 @@ async def _site(campus: Campus, device_id: int, site: str | None) -> SiteActors:
 @router.get("/status")
 async def status(user: CurrentUser, campus: Actors, site: SiteId = None) -> dict[str, DiscoverySummary]:
     """Count devices by state and show the newest scans, per site."""
-    return {of.id: await of.call("discovery", "summary") for of in campus.chosen(site)}
+    chosen = campus.chosen(site)
+    found = await of_all(chosen, "discovery", "summary")
+    return {of.id: each for of, each in zip(chosen, found, strict=True)}
 
 
 @router.get("/scans")

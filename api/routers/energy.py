@@ -32,6 +32,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    of_all,
     one_site,
     over_sites,
     site_with,
@@ -309,8 +310,7 @@ async def summary(
     user: CurrentUser, campus: Actors, site: SiteId = None, start: Time = None, end: Time = None
 ) -> EnergySummary:
     """Sum up consumption by kind and cost by currency over the days that begin from `start` to `end`."""
-    parts = [await of.call("energy", "summary", start, end) for of in campus.chosen(site)]
-    return summed(parts)
+    return summed(await of_all(campus.chosen(site), "energy", "summary", start, end))
 
 
 @router.get("/consumption")

@@ -31,6 +31,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    of_all,
     one_site,
     over_sites,
     site_with,
@@ -77,7 +78,7 @@ async def builtins(user: CurrentUser) -> list[Builtin]:
 @router.get("/summary")
 async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> FddSummary:
     """Count rules, bindings and open faults over all sites, or of one."""
-    parts: list[FddSummary] = [await of.call("fdd", "summary") for of in campus.chosen(site)]
+    parts: list[FddSummary] = await of_all(campus.chosen(site), "fdd", "summary")
     return FddSummary(
         rules=sum(each.rules for each in parts),
         enabled_rules=sum(each.enabled_rules for each in parts),
