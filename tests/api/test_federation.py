@@ -389,6 +389,7 @@ async def test_the_site_of_an_id_is_found_and_an_ambiguous_one_is_answered_with_
     await following.step()
     assert (await found.site_of("1001/analog-input-1")).id == "south"
     hosts["west"].actors["nodes"] = found.site("west").nodes = Cut(hosts["west"], Knows("west"))
+    found.places.forget("1001/analog-input-1")
     with pytest.raises(BadInputError, match="one of south, west"):
         await found.site_of("1001/analog-input-1")
     assert (await found.site_of("1001/analog-input-1", "west")).id == "west"
