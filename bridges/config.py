@@ -164,15 +164,30 @@ class PointProfile(_Strict):
     register: Literal["holding", "input", "coil", "discrete"] | None = None
     address: int | None = Field(default=None, ge=0, le=65535)
     data_type: Literal[
-        "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
+        "bool",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+        "float32",
+        "float64",
+        "bcd16",
+        "bcd32",
+        "string",
     ] = "uint16"
+    length: int | None = Field(default=None, ge=1, le=123)
+    """Registers of a string."""
+    absent: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    """Raw number by which the device says that it has no value, such as 0x8000."""
     byte_order: Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"] = (
         "big-endian"
     )
     scale: float = 1.0
     offset: float = 0.0
-    bit: int | None = Field(default=None, ge=0, le=15)
-    mask: int | None = Field(default=None, ge=1, le=0xFFFF)
+    bit: int | None = Field(default=None, ge=0, le=63)
+    mask: int | None = Field(default=None, ge=1, lt=2**64)
 
     @model_validator(mode="after")
     def _is_bound(self) -> "PointProfile":

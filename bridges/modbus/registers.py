@@ -17,7 +17,21 @@ from actors.core.values import PointStatus, PointValue
 from bridges.numbers import shortest
 
 RegisterType = Literal["holding", "input", "coil", "discrete"]
-DataType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+DataType = Literal[
+    "bool",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+    "bcd16",
+    "bcd32",
+    "string",
+]
+"""`bcd` holds a decimal digit in each four bits; `string` holds two characters per register."""
 ByteOrder = Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"]
 """Of the bytes ABCD of a value: ABCD, DCBA, CDAB and BADC. Of one register AB: AB, BA, AB and BA."""
 
@@ -34,10 +48,15 @@ _FORMATS: Final[dict[str, str]] = {
     "uint64": ">Q",
     "float32": ">f",
     "float64": ">d",
+    "bcd16": ">H",
+    "bcd32": ">I",
 }
-_UNSIGNED: Final = {1: ">H", 2: ">I", 4: ">Q"}
-_WORDS: Final = {width: struct.Struct(f">{width}H") for width in (1, 2, 4)}
-_SWAPPED: Final = {width: struct.Struct(f"<{width}H") for width in (1, 2, 4)}
+LONGEST_STRING: Final = 123
+"""Registers that one write (function 16) can carry."""
+_STRING_ORDERS: Final = ("big-endian", "little-endian-word-swap")
+_WORDS: Final = {width: struct.Struct(f">{width}H") for width in range(1, LONGEST_STRING + 1)}
+_SWAPPED: Final = {width: struct.Struct(f"<{width}H") for width in range(1, LONGEST_STRING + 1)}
+_WITH_BITS: Final = frozenset({"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 _EXACT: Final = 2**53
 """From here on a float doesn't hold every whole number."""
 _HIGHEST: Final = sys.float_info.max
@@ -76,11 +95,17 @@ class Register:
     mask: int | None = None
     multi_state: bool = False
     """Whether its numbers stand for states, which are whole."""
+    length: int = 1
+    """Registers of a string; of another type not used."""
+    absent: int | None = None
+    """Raw number by which the device says that it has no value, such as 0x8000."""
 
     @property
     def count(self) -> int:
         """Registers (or, of a coil or discrete input, bits) that it takes."""
-        return 1 if self.type in BIT_TYPES else struct.calcsize(_FORMATS[self.data_type]) // 2
+        if self.type in BIT_TYPES:
+            return 1
+        return self.length if self.data_type == "string" else _size(self.data_type)
 
     @property
     def is_bool(self) -> bool:
@@ -106,7 +131,9 @@ def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Reg
         if data_type not in ("bool", "uint16"):
             raise BadInputError("data_type", data_type, f"bool for a {register_type}")
         data_type = "bool"
-    bits = 8 * struct.calcsize(_FORMATS[data_type])
+    text = data_type == "string"
+    length = _whole(config, "length", 1, LONGEST_STRING) if text else 1
+    bits = 16 * (length if text else _size(data_type))
     register = Register(
         type=register_type,
         address=_whole(config, "address", 0, 65535),
@@ -117,7 +144,15 @@ def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Reg
         bit=None if config.get("bit") is None else _whole(config, "bit", 0, bits - 1),
         mask=None if config.get("mask") is None else _whole(config, "mask", 1, 2**bits - 1),
         multi_state=multi_state,
+        length=length,
+        absent=None
+        if config.get("absent") is None
+        else _whole(config, "absent", -(2 ** (bits - 1)), 2**bits - 1),
     )
+    if text and register.byte_order not in _STRING_ORDERS:
+        raise BadInputError("byte_order", register.byte_order, " or ".join(_STRING_ORDERS) + " for a string")
+    if not text and config.get("length") is not None:
+        raise BadInputError("length", config["length"], f"no length for a {data_type}: only a string has one")
     if register.scale == 0:
         raise BadInputError("scale", 0, "a number other than 0")
     if register.address + register.count > 65536:
@@ -128,14 +163,20 @@ def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Reg
         )
     if register.bit is not None and register.mask is not None:
         raise BadInputError("mask", register.mask, "either bit or mask, not both")
+    plain = register_type not in BIT_TYPES and data_type in _WITH_BITS
     for key in ("bit", "mask"):
-        if getattr(register, key) is not None and (
-            register_type in BIT_TYPES or data_type.startswith("float")
-        ):
+        if getattr(register, key) is not None and not plain:
             raise BadInputError(
                 key, config[key], "no bit or mask here: they pick bits of whole-number registers"
             )
+    if register.absent is not None and (register_type in BIT_TYPES or text or register.is_bool):
+        raise BadInputError("absent", config["absent"], "nothing here: only a number can stand for none")
     return register
+
+
+def _size(data_type: str) -> int:
+    """Give the registers that a number takes."""
+    return struct.calcsize(_FORMATS[data_type]) // 2
 
 
 def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str | None) -> Any:
@@ -192,17 +233,25 @@ def _to_words(register: Register, data: bytes) -> list[int]:
 def decode(register: Register, words: Sequence[int]) -> Reading:
     """Give the value of `count` registers as the device sent them, or of one bit.
 
-    What is no number (NaN or infinite, also after scaling) has no value and the flag FAULT. Numbers are
-    floats, but for whole ones that a float can't hold.
+    What is no number (NaN or infinite, also after scaling; a BCD digit above 9; what `absent` names) has no
+    value and the flag FAULT. Numbers are floats, but for whole ones that a float can't hold.
     """
     if register.type in BIT_TYPES:
         return Reading(bool(words[0]), 0)
     data = _to_bytes(register, words)
+    if register.data_type == "string":
+        return Reading(_text(data), 0)
+    if register.absent is not None and int.from_bytes(data, "big") == register.absent % (1 << 8 * len(data)):
+        return Reading(None, int(PointStatus.FAULT))
     if register.bit is not None:
         return Reading(bool(int.from_bytes(data, "big") >> register.bit & 1), 0)
     raw: float | int
     if register.mask is not None:
         raw = (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
+    elif register.data_type.startswith("bcd"):
+        if not data.hex().isdecimal():
+            return Reading(None, int(PointStatus.FAULT))
+        raw = int(data.hex())
     else:
         (raw,) = struct.unpack(_FORMATS[register.data_type], data)
         if register.data_type == "float32":
@@ -227,6 +276,8 @@ def encode(register: Register, value: object) -> list[int]:
     """
     if register.is_bool:
         return [int(_truth(value))]
+    if register.data_type == "string":
+        return _to_words(register, _padded(register, value))
     number = _finite(value)
     raw = (number - register.offset) / register.scale
     low, high = _raw_range(register)
@@ -241,6 +292,8 @@ def encode(register: Register, value: object) -> list[int]:
     whole = value if exact and isinstance(value, int) else round(raw)
     if not low <= whole <= high:
         raise BadInputError("value", value, _span(register, low, high))
+    if register.data_type.startswith("bcd"):
+        return _to_words(register, bytes.fromhex(f"{whole:0{4 * register.count}d}"))
     return _to_words(register, struct.pack(_FORMATS[register.data_type], whole))
 
 
@@ -309,12 +362,31 @@ def _finite(value: object) -> float:
     return value
 
 
+def _text(data: bytes) -> str:
+    """Give what stands before the first NUL, without the blanks that fill it up."""
+    text = data.partition(b"\0")[0]
+    try:
+        told = text.decode("utf-8")
+    except UnicodeDecodeError:
+        told = text.decode("latin-1")
+    return "".join(each if each.isprintable() else " " for each in told).strip()
+
+
+def _padded(register: Register, value: object) -> bytes:
+    room = 2 * register.count
+    if isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= room:
+        return value.encode("ascii").ljust(room, b"\0")
+    raise BadInputError("value", value, f"a text of at most {room} ASCII characters")
+
+
 def _raw_range(register: Register) -> tuple[float, float]:
     if register.data_type == "float32":
         highest = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
         return -highest, highest
     if register.data_type == "float64":
         return -_HIGHEST, _HIGHEST
+    if register.data_type.startswith("bcd"):
+        return 0, 10 ** (4 * register.count) - 1
     bits = 16 * register.count
     if register.data_type.startswith("u"):
         return 0, 2**bits - 1
