@@ -290,6 +290,7 @@ class DeviceStatus(BaseModel):
     last_error: str | None = None
     vendor: str | None = None
     model: str | None = None
+    firmware: str | None = None
 
 
 class SpaceConfig(_Strict):

@@ -20,9 +20,9 @@ from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.measures import device_measures
+from bridges.modbus.binding import from_binding
 from bridges.modbus.client import ModbusLine
 from bridges.modbus.plan import Wanted
-from bridges.modbus.registers import from_binding
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end

@@ -8,9 +8,9 @@ that exist.
 import math
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
@@ -53,13 +53,11 @@ _FORMATS: Final[dict[str, str]] = {
 }
 LONGEST_STRING: Final = 123
 """Registers that one write (function 16) can carry."""
-_STRING_ORDERS: Final = ("big-endian", "little-endian-word-swap")
 _WORDS: Final = {width: struct.Struct(f">{width}H") for width in range(1, LONGEST_STRING + 1)}
 _SWAPPED: Final = {width: struct.Struct(f"<{width}H") for width in range(1, LONGEST_STRING + 1)}
-_WITH_BITS: Final = frozenset({"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 _EXACT: Final = 2**53
 """From here on a float doesn't hold every whole number."""
-_HIGHEST: Final = sys.float_info.max
+HIGHEST: Final = sys.float_info.max
 
 
 class Reading(NamedTuple):
@@ -105,7 +103,7 @@ class Register:
         """Registers (or, of a coil or discrete input, bits) that it takes."""
         if self.type in BIT_TYPES:
             return 1
-        return self.length if self.data_type == "string" else _size(self.data_type)
+        return self.length if self.data_type == "string" else size_of(self.data_type)
 
     @property
     def is_bool(self) -> bool:
@@ -123,83 +121,9 @@ class Register:
         return self.type in WRITABLE_TYPES
 
 
-def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Register:
-    """Read a point's Modbus binding. Raises BadInputError that names the key, its value and what is right."""
-    register_type = _choice(config, "register_type", get_args(RegisterType), None)
-    data_type = _choice(config, "data_type", get_args(DataType), "uint16")
-    if register_type in BIT_TYPES:
-        if data_type not in ("bool", "uint16"):
-            raise BadInputError("data_type", data_type, f"bool for a {register_type}")
-        data_type = "bool"
-    text = data_type == "string"
-    length = _whole(config, "length", 1, LONGEST_STRING) if text else 1
-    bits = 16 * (length if text else _size(data_type))
-    register = Register(
-        type=register_type,
-        address=_whole(config, "address", 0, 65535),
-        data_type=data_type,
-        byte_order=_choice(config, "byte_order", get_args(ByteOrder), "big-endian"),
-        scale=_number(config, "scale", 1.0),
-        offset=_number(config, "offset", 0.0),
-        bit=None if config.get("bit") is None else _whole(config, "bit", 0, bits - 1),
-        mask=None if config.get("mask") is None else _whole(config, "mask", 1, 2**bits - 1),
-        multi_state=multi_state,
-        length=length,
-        absent=None
-        if config.get("absent") is None
-        else _whole(config, "absent", -(2 ** (bits - 1)), 2**bits - 1),
-    )
-    if text and register.byte_order not in _STRING_ORDERS:
-        raise BadInputError("byte_order", register.byte_order, " or ".join(_STRING_ORDERS) + " for a string")
-    if not text and config.get("length") is not None:
-        raise BadInputError("length", config["length"], f"no length for a {data_type}: only a string has one")
-    if register.scale == 0:
-        raise BadInputError("scale", 0, "a number other than 0")
-    if register.address + register.count > 65536:
-        raise BadInputError(
-            "address",
-            register.address,
-            f"at most {65536 - register.count} for a {data_type}: it ends at 65535",
-        )
-    if register.bit is not None and register.mask is not None:
-        raise BadInputError("mask", register.mask, "either bit or mask, not both")
-    plain = register_type not in BIT_TYPES and data_type in _WITH_BITS
-    for key in ("bit", "mask"):
-        if getattr(register, key) is not None and not plain:
-            raise BadInputError(
-                key, config[key], "no bit or mask here: they pick bits of whole-number registers"
-            )
-    if register.absent is not None and (register_type in BIT_TYPES or text or register.is_bool):
-        raise BadInputError("absent", config["absent"], "nothing here: only a number can stand for none")
-    return register
-
-
-def _size(data_type: str) -> int:
+def size_of(data_type: str) -> int:
     """Give the registers that a number takes."""
     return struct.calcsize(_FORMATS[data_type]) // 2
-
-
-def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str | None) -> Any:
-    value = config.get(key, default)
-    if value not in choices:
-        raise BadInputError(key, value, "one of " + ", ".join(choices))
-    return value
-
-
-def _whole(config: Mapping[str, Any], key: str, low: int, high: int) -> int:
-    value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadInputError(key, value, f"a whole number from {low} to {high}")
-    return value
-
-
-def _number(config: Mapping[str, Any], key: str, default: float) -> float:
-    value = config.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
-        raise BadInputError(key, value, "a finite number")
-    return float(value)
 
 
 def _to_bytes(register: Register, words: Sequence[int]) -> bytes:
@@ -241,31 +165,37 @@ def decode(register: Register, words: Sequence[int]) -> Reading:
     data = _to_bytes(register, words)
     if register.data_type == "string":
         return Reading(_text(data), 0)
-    if register.absent is not None and int.from_bytes(data, "big") == register.absent % (1 << 8 * len(data)):
-        return Reading(None, int(PointStatus.FAULT))
     if register.bit is not None:
         return Reading(bool(int.from_bytes(data, "big") >> register.bit & 1), 0)
-    raw: float | int
-    if register.mask is not None:
-        raw = (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
-    elif register.data_type.startswith("bcd"):
-        if not data.hex().isdecimal():
-            return Reading(None, int(PointStatus.FAULT))
-        raw = int(data.hex())
-    else:
-        (raw,) = struct.unpack(_FORMATS[register.data_type], data)
-        if register.data_type == "float32":
-            raw = shortest(raw)
+    raw = _raw(register, data)
     if register.data_type == "bool":
         return Reading(raw != 0, 0)
+    value = None if raw is None else _scaled(register, raw)
+    return Reading(value, int(PointStatus.FAULT) if value is None else 0)
+
+
+def _raw(register: Register, data: bytes) -> float | int | None:
+    """Give the number in a value's bytes, None if it is none."""
+    if register.absent is not None and int.from_bytes(data, "big") == register.absent % (1 << 8 * len(data)):
+        return None
+    if register.mask is not None:
+        return (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
+    if register.data_type.startswith("bcd"):
+        return int(data.hex()) if data.hex().isdecimal() else None
+    raw: float | int = struct.unpack(_FORMATS[register.data_type], data)[0]
+    return shortest(raw) if register.data_type == "float32" else raw
+
+
+def _scaled(register: Register, raw: float | int) -> float | int | None:
+    """Give a raw number in the point's own units, None if it is not finite."""
     if isinstance(raw, int) and abs(raw) > _EXACT and register.scale == 1.0 and register.offset == 0.0:
-        return Reading(raw, 0)
+        return raw
     value = raw * register.scale + register.offset
     if not math.isfinite(value):
-        return Reading(None, int(PointStatus.FAULT))
+        return None
     if isinstance(raw, int) and register.scale != 1.0:
         value = float(f"{value:.15g}")  # 404 * 0.1 is 40.4, not 40.400000000000006
-    return Reading(round(value) if register.multi_state else float(value), 0)
+    return round(value) if register.multi_state else float(value)
 
 
 def encode(register: Register, value: object) -> list[int]:
@@ -357,7 +287,7 @@ def _truth(value: object) -> bool:
 
 
 def _finite(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= HIGHEST:
         raise BadInputError("value", value, "a finite number")
     return value
 
@@ -384,7 +314,7 @@ def _raw_range(register: Register) -> tuple[float, float]:
         highest = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
         return -highest, highest
     if register.data_type == "float64":
-        return -_HIGHEST, _HIGHEST
+        return -HIGHEST, HIGHEST
     if register.data_type.startswith("bcd"):
         return 0, 10 ** (4 * register.count) - 1
     bits = 16 * register.count

@@ -22,6 +22,7 @@ from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, 
 from bridges.modbus.commands import Commands, prepare
 from bridges.modbus.plan import Plan, Wanted
 from bridges.modbus.registers import Reading, Register, decode
+from bridges.modbus.services import identify
 from bridges.outbox import FaultLog, Outbox, Row
 
 log = logging.getLogger(__name__)
@@ -388,8 +389,10 @@ class Unit:
         self._identified = True
         try:
             async with self._line.turn(self.device.unit):
-                found = await self._line.identify(self.device.unit, min(1.0, self._line.config.timeout))
+                found = await identify(self._line, self.device.unit, min(1.0, self._line.config.timeout))
         except BridgeError as error:
             log.info("%s doesn't identify itself: %s", self.device.id, error.reason)
             return
-        self._status.vendor, self._status.model = found.get(0) or None, found.get(1) or None
+        self._status.vendor = found.vendor or None
+        self._status.model = found.model or found.product_code or None
+        self._status.firmware = found.revision or None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus
+from bridges.modbus.binding import from_binding
 from bridges.modbus.registers import (
     ByteOrder,
     DataType,
@@ -18,7 +19,6 @@ from bridges.modbus.registers import (
     decode,
     encode,
     encode_partial,
-    from_binding,
     joined,
     parted,
     same,
@@ -328,7 +328,7 @@ def test_a_bcd_digit_above_9_is_a_fault() -> None:
     register = holding(data_type="bcd16", scale=0.1)
     assert decode(register, [0x1234]) == Reading(123.4, 0)
     assert decode(register, [0x123A]) == Reading(None, int(PointStatus.FAULT))
-    with pytest.raises(BadInputError, match="from 0 to 999.9 \\(bcd16\\)"):
+    with pytest.raises(BadInputError, match=r"from 0 to 999\.9 \(bcd16\)"):
         encode(register, 1000)
 
 
