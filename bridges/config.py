@@ -291,6 +291,14 @@ class DeviceStatus(BaseModel):
     vendor: str | None = None
     model: str | None = None
     firmware: str | None = None
+    answer_ms: float | None = None
+    """Mean time of its last hundred answers; 95th percentile and longest below."""
+    answer_ms_p95: float | None = None
+    answer_ms_max: float | None = None
+    poll_ms: float | None = None
+    """How long its last poll took."""
+    error_kinds: dict[str, int] = {}
+    """Errors by kind, such as `illegal data address (2)` or `no answer`."""
 
 
 class SpaceConfig(_Strict):

@@ -51,6 +51,7 @@ SILENT_UNTIL_CLOSED: Final = 3
 The other end may have forgotten it without a word.
 """
 
+_SILENCE: Final = "no answer"
 _READ_FUNCTIONS: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 Call = Callable[[Client], Awaitable[ModbusPDU]]
@@ -70,6 +71,15 @@ class NoAnswerError(BridgeError):
 
 class NotConnectedError(NoAnswerError):
     """There is no connection to ask over."""
+
+
+def kind_of(error: BridgeError) -> str:
+    """Name the kind of an error, for counting: the exception's name, or what is wrong with the answer."""
+    if isinstance(error, NotConnectedError):
+        return "no connection"
+    if isinstance(error, NoAnswerError):
+        return "no answer" if error.reason.startswith(_SILENCE) else "wrong answer"
+    return error.reason
 
 
 def exception_name(code: int) -> str:
@@ -221,7 +231,7 @@ class ModbusLine:
             self._suspect(unit)
             if not client.connected:
                 raise NotConnectedError(self.name(unit), "the connection was closed") from error
-            reason = self._inbox.noted or f"no answer within {timeout:.3g} s"
+            reason = self._inbox.noted or f"{_SILENCE} within {timeout:.3g} s"
             self._silent = self._silent + 1 if self._inbox.noted is None else 0
             if self._silent >= SILENT_UNTIL_CLOSED and not self._is_serial:
                 self.close()
