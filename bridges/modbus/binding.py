@@ -1,9 +1,13 @@
-"""From a point's binding to its register: every key checked. Pure."""
+"""From the bindings of points and equipment to registers and devices: every key checked. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, get_args
 
+from pydantic import ValidationError
+
 from actors.core.errors import BadInputError
+from actors.node.models import Node
+from bridges.config import ModbusDevice
 from bridges.modbus.registers import (
     BIT_TYPES,
     HIGHEST,
@@ -15,8 +19,9 @@ from bridges.modbus.registers import (
     size_of,
 )
 
-STRING_ORDERS: Final = ("big-endian", "little-endian-word-swap")
-WITH_BITS: Final = frozenset({"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+_DEVICE_KEYS: Final = ("max_gap", "max_registers", "interval")
+_STRING_ORDERS: Final = ("big-endian", "little-endian-word-swap")
+_WITH_BITS: Final = frozenset({"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 
 
 def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Register:
@@ -45,8 +50,8 @@ def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Reg
         if config.get("absent") is None
         else _whole(config, "absent", -(2 ** (bits - 1)), 2**bits - 1),
     )
-    if text and register.byte_order not in STRING_ORDERS:
-        raise BadInputError("byte_order", register.byte_order, " or ".join(STRING_ORDERS) + " for a string")
+    if text and register.byte_order not in _STRING_ORDERS:
+        raise BadInputError("byte_order", register.byte_order, " or ".join(_STRING_ORDERS) + " for a string")
     if not text and config.get("length") is not None:
         raise BadInputError("length", config["length"], f"no length for a {data_type}: only a string has one")
     if register.scale == 0:
@@ -59,7 +64,7 @@ def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Reg
         )
     if register.bit is not None and register.mask is not None:
         raise BadInputError("mask", register.mask, "either bit or mask, not both")
-    plain = register_type not in BIT_TYPES and data_type in WITH_BITS
+    plain = register_type not in BIT_TYPES and data_type in _WITH_BITS
     for key in ("bit", "mask"):
         if getattr(register, key) is not None and not plain:
             raise BadInputError(
@@ -68,6 +73,33 @@ def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Reg
     if register.absent is not None and (register_type in BIT_TYPES or text or register.is_bool):
         raise BadInputError("absent", config["absent"], "nothing here: only a number can stand for none")
     return register
+
+
+def device_of(node: Node, networks: Collection[str]) -> ModbusDevice:
+    """Read the Modbus binding of a piece of equipment: `network_id`, `unit` and what else a device has.
+
+    Its points name it by its node id. Raises BadInputError that names the key.
+    """
+    config = node.protocol_binding.config if node.protocol_binding else {}
+    if config.get("network_id") not in networks:
+        known = ", ".join(sorted(networks)) or "none"
+        raise BadInputError("network_id", config.get("network_id"), f"a modbus network of this site: {known}")
+    check_unit(config.get("unit"))
+    own = {key: config[key] for key in _DEVICE_KEYS if config.get(key) is not None}
+    try:
+        return ModbusDevice(
+            id=node.id, network=config["network_id"], unit=config["unit"], profile="its nodes", **own
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = str(fault["loc"][0])
+        raise BadInputError(key, config.get(key), str(fault["msg"])) from None
+
+
+def check_unit(unit: object) -> None:
+    """Refuse what is no unit id. Raises BadInputError."""
+    if isinstance(unit, bool) or not isinstance(unit, int) or not 0 <= unit <= 255:
+        raise BadInputError("unit", unit, "a whole number from 0 to 255")
 
 
 def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str | None) -> Any:

@@ -4,25 +4,29 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from actors.bus.events import Event
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, NotFoundError, WriteFailedError
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
-from actors.node.models import Node
+from actors.node.models import Node, NodeType
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.measures import device_measures
-from bridges.modbus.binding import from_binding
-from bridges.modbus.client import ModbusLine
+from bridges.modbus.binding import check_unit, device_of, from_binding
+from bridges.modbus.blocks import MAX_BITS, MAX_REGISTERS
+from bridges.modbus.browse import Look, check_range, read_range, seen
+from bridges.modbus.client import ModbusLine, NoAnswerError, RefusedError
 from bridges.modbus.plan import Wanted
+from bridges.modbus.registers import BIT_TYPES, RegisterType
+from bridges.modbus.services import Identity, diagnose, identify, read_fifo
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
@@ -32,6 +36,7 @@ log = logging.getLogger(__name__)
 DEFAULT_INTERVAL: Final = 10.0
 """Longest time between two readings of a point for which nothing else is said, in seconds."""
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.5, 3600.0
+Answer = TypeVar("Answer")
 RELOAD: Final = 60.0
 """Seconds after which the points are looked up again: users add, change and delete them."""
 RELOAD_WITHOUT_POINTS: Final = 2.0
@@ -71,25 +76,19 @@ class ModbusBridge:
         self._nodes, self._clock = nodes, clock
         self._outbox = Outbox(points)
         self._faults = FaultLog(log)
-        count = Counter(device.network for device in devices)
         self._lines = {
-            network.id: ModbusLine(
-                network, partial(self._connected, network.id), shared=count[network.id] > 1
-            )
+            network.id: ModbusLine(network, partial(self._connected, network.id))
             for network in networks
             if isinstance(network, ModbusNetwork)
         }
-        effects = Effects(self._outbox, publish, clock, self._faults, backoff)
+        self._effects = Effects(self._outbox, publish, clock, self._faults, backoff)
+        self._configured = {each.id: each for each in devices if isinstance(each, ModbusDevice)}
         self._units: dict[str, Unit] = {}
-        for device in devices:
-            if not isinstance(device, ModbusDevice):
-                continue
-            line = self._lines.get(device.network)
-            if line is None:
-                raise BadInputError("network", device.network, "the id of a modbus network of this site")
-            self._units[device.id] = Unit(device, line, effects)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._use(self._configured)
         self._where: dict[str, str] = {}
         self._faulty: dict[str, BadInputError] = {}
+        self._bad_equipment: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -97,13 +96,14 @@ class ModbusBridge:
         """Begin to poll; returns at once. A second call changes nothing."""
         if self._tasks:
             return
-        runs = [self._outbox.run(), self._follow_model(), *(unit.run() for unit in self._units.values())]
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._tasks = [asyncio.create_task(run) for run in (self._outbox.run(), self._follow_model())]
+        self._running = {key: asyncio.create_task(unit.run()) for key, unit in self._units.items()}
 
     async def stop(self) -> None:
         """Stop polling, give the point store what waits (2 s at most), close the connections."""
         tasks, self._tasks = self._tasks, []
-        await end(tasks[1:])
+        running, self._running = self._running, {}
+        await end([*tasks[1:], *running.values()])
         if tasks:
             await self._outbox.drained(2.0)
             await end(tasks[:1])
@@ -113,7 +113,8 @@ class ModbusBridge:
     async def reload(self) -> None:
         """Look up the points again.
 
-        Raises what the node store's handle raises; nothing changes then. A point whose node is gone is
+        Raises what the node store's handle raises; nothing changes then. Equipment with a binding of its own
+        (`network_id`, `unit`) is a device like those of the configuration. A point whose node is gone is
         forgotten, one whose device is no longer configured is disabled, one whose binding is wrong gets the
         flag FAULT.
         """
@@ -121,6 +122,9 @@ class ModbusBridge:
             nodes: list[Node] = await self._nodes.bound.remote("modbus")
         where: dict[str, str] = {}
         faulty: dict[str, BadInputError] = {}
+        equipment = [node for node in nodes if node.node_type is NodeType.EQUIP]
+        nodes = [node for node in nodes if node.node_type is not NodeType.EQUIP]
+        await self._follow_equipment(equipment)
         wanted: dict[str, dict[str, Wanted]] = {device_id: {} for device_id in self._units}
         configs: list[PointConfig] = []
         for node in nodes:
@@ -175,6 +179,59 @@ class ModbusBridge:
             raise NotFoundError("device", self._where[point_id])
         return await unit.read(point_id)
 
+    async def browse(
+        self, network_id: str, unit: int, register_type: RegisterType, address: int, count: int
+    ) -> Look:
+        """Read any registers of any unit now, for a person who looks at them; nothing else changes.
+
+        Raises NotFoundError for a network that isn't there, BadInputError for a range that can't be asked
+        for, and BridgeError when the unit doesn't answer.
+        """
+        line = self._line(network_id)
+        check_unit(unit)
+        check_range(register_type, address, count)
+        most = MAX_BITS if register_type in BIT_TYPES else self._most_registers(network_id, unit)
+        try:
+            found, requests = await read_range(line, unit, register_type, address, count, most)
+        except (RefusedError, NoAnswerError) as error:
+            raise BridgeError(error.device, error.reason) from error
+        return Look(
+            network_id=network_id,
+            unit=unit,
+            register_type=register_type,
+            address=address,
+            count=count,
+            registers=seen(register_type, address, found),
+            requests=requests,
+        )
+
+    async def ask_identity(self, network_id: str, unit: int) -> Identity:
+        """Ask any unit who it is (function 43). Raises NotFoundError, BadInputError and BridgeError."""
+        return await self._service(network_id, unit, lambda line: identify(line, unit, line.config.timeout))
+
+    async def diagnose(self, network_id: str, unit: int) -> dict[str, int | str]:
+        """Read a unit's counters (function 8); of one that it doesn't give, its reason.
+
+        Raises NotFoundError, BadInputError and BridgeError.
+        """
+        return await self._service(network_id, unit, lambda line: diagnose(line, unit))
+
+    async def read_fifo(self, network_id: str, unit: int, address: int) -> list[int]:
+        """Read a queue of a unit (function 24). Raises NotFoundError, BadInputError and BridgeError."""
+        check_range("holding", address, 1)
+        return await self._service(network_id, unit, lambda line: read_fifo(line, unit, address))
+
+    async def _service(
+        self, network_id: str, unit: int, call: Callable[[ModbusLine], Awaitable[Answer]]
+    ) -> Answer:
+        line = self._line(network_id)
+        check_unit(unit)
+        try:
+            async with line.turn(unit):
+                return await call(line)
+        except (RefusedError, NoAnswerError) as error:
+            raise BridgeError(error.device, error.reason) from error
+
     async def status(self) -> list[DeviceStatus]:
         """Say how each device is, in the order of the configuration."""
         return [unit.status() for unit in self._units.values()]
@@ -197,6 +254,7 @@ class ModbusBridge:
         reasons += [f"{point_id}: {error}" for point_id, error in list(self._faulty.items())[:10]]
         if self._model_trouble and self._units:
             reasons.append(self._model_trouble)
+        reasons += [f"{node_id}: {reason}" for node_id, reason in self._bad_equipment.items()]
         if self._outbox.trouble:
             reasons.append(self._outbox.trouble)
         if self._outbox.lost_rows:
@@ -208,6 +266,41 @@ class ModbusBridge:
             state = HealthState.UNKNOWN
         return Health(name="modbus", state=state, reasons=reasons, pid=os.getpid())
 
+    async def _follow_equipment(self, nodes: list[Node]) -> None:
+        """Take the devices that the model names besides those of the configuration, which wins."""
+        wanted = dict(self._configured)
+        self._bad_equipment = {}
+        for node in nodes:
+            try:
+                device = device_of(node, self._lines)
+            except BadInputError as error:
+                self._bad_equipment[node.id] = str(error)
+                self._faults.tell(node.id, "wrong binding", str(error))
+            else:
+                wanted.setdefault(device.id, device)
+        await end([self._running.pop(key) for key in self._use(wanted) if key in self._running])
+        if self._tasks:
+            fresh = self._units.keys() - self._running.keys()
+            self._running |= {key: asyncio.create_task(self._units[key].run()) for key in fresh}
+
+    def _use(self, devices: Mapping[str, ModbusDevice]) -> list[str]:
+        """Have one unit per device; give the ids of those that are gone or different now.
+
+        Raises BadInputError for a device on a network that isn't there.
+        """
+        gone = [key for key, unit in self._units.items() if devices.get(key) != unit.device]
+        kept = {key: unit for key, unit in self._units.items() if key not in gone}
+        count = Counter(device.network for device in devices.values())
+        for network_id, line in self._lines.items():
+            line.shared = count[network_id] > 1
+        units: dict[str, Unit] = {}
+        for key, device in devices.items():
+            if device.network not in self._lines:
+                raise BadInputError("network", device.network, "the id of a modbus network of this site")
+            units[key] = kept.get(key) or Unit(device, self._lines[device.network], self._effects)
+        self._units = units
+        return gone
+
     async def _follow_model(self) -> None:
         while True:
             try:
@@ -218,6 +311,18 @@ class ModbusBridge:
                 self._faults.tell(self.site, "node store", self._model_trouble)
             settled = self._where and self._model_trouble is None
             await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
+
+    def _line(self, network_id: str) -> ModbusLine:
+        if network_id not in self._lines:
+            raise NotFoundError("modbus network", network_id)
+        return self._lines[network_id]
+
+    def _most_registers(self, network_id: str, unit: int) -> int:
+        """Give the registers that a unit takes at once, as far as it is known."""
+        for each in self._units.values():
+            if (each.device.network, each.device.unit) == (network_id, unit):
+                return each.device.max_registers
+        return MAX_REGISTERS
 
     def _unit(self, point_id: str) -> Unit | None:
         if point_id not in self._where:
