@@ -200,6 +200,23 @@ class PointProfile(_Strict):
         return self
 
 
+class Identification(_Strict):
+    """What a Modbus device says of itself by function 43; `*` stands for any text, case doesn't matter."""
+
+    vendor: str = Field(min_length=1, max_length=100)
+    model: str = Field(default="*", min_length=1, max_length=100)
+    """Its model name, product name or product code."""
+
+
+class Fingerprint(_Strict):
+    """A register that tells a kind of Modbus device from others, for the many that don't know function 43."""
+
+    register: Literal["holding", "input"]
+    address: int = Field(ge=0, le=65535)
+    values: list[Annotated[int, Field(ge=0, le=65535)]] = Field(min_length=1)
+    """Raw numbers of which it holds one."""
+
+
 class Profile(_Strict):
     """What a kind of device looks like: its points with names, units, tags, alarm limits and bindings."""
 
@@ -210,8 +227,23 @@ class Profile(_Strict):
     vendor: str | None = None
     model: str | None = None
     source: str | None = None
+    """Where the points are from: the maker's document, with its number and revision."""
     tags: list[str] = []
+    identified_by: list[Identification] = []
+    """Of which one must fit for a device found by a scan to get this profile (Modbus)."""
+    fingerprint: Fingerprint | None = None
+    max_registers: int | None = Field(default=None, ge=1, le=125)
+    """Registers that such a device takes in one request (Modbus); left out: 125."""
+    max_gap: int | None = Field(default=None, ge=0, le=124)
     points: list[PointProfile] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _only_modbus(self) -> "Profile":
+        if self.protocol != "modbus":
+            for name in ("identified_by", "fingerprint", "max_registers", "max_gap"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is for modbus profiles only")
+        return self
 
 
 class _Device(_Strict):

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from actors.bus.events import Event
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
+from actors.core.errors import BadInputError, BridgeError, ConflictError, NotFoundError, WriteFailedError
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
@@ -18,17 +18,19 @@ from actors.node.models import Node, NodeType
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
-from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, Profile
 from bridges.measures import device_measures
 from bridges.modbus.binding import check_unit, device_of, from_binding
 from bridges.modbus.blocks import MAX_BITS, MAX_REGISTERS
 from bridges.modbus.browse import Look, check_range, read_range, seen
 from bridges.modbus.client import ModbusLine, NoAnswerError, RefusedError
 from bridges.modbus.plan import Wanted
+from bridges.modbus.probe import TIMEOUT, Probe, ProbeStep, wanted_units
 from bridges.modbus.registers import BIT_TYPES, RegisterType
 from bridges.modbus.services import Identity, diagnose, identify, read_fifo
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
+from bridges.profiles import shipped_profiles
 from bridges.tasks import end
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 DEFAULT_INTERVAL: Final = 10.0
 """Longest time between two readings of a point for which nothing else is said, in seconds."""
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.5, 3600.0
+LONGEST_TIMEOUT: Final = 10.0
+"""Seconds that a probe may wait for each unit id."""
 Answer = TypeVar("Answer")
 RELOAD: Final = 60.0
 """Seconds after which the points are looked up again: users add, change and delete them."""
@@ -88,6 +92,8 @@ class ModbusBridge:
         self._use(self._configured)
         self._where: dict[str, str] = {}
         self._faulty: dict[str, BadInputError] = {}
+        self._probed: dict[str, bool] = {}
+        """Networks that are being probed, each with whether the probe goes on."""
         self._bad_equipment: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
         self._tasks: list[asyncio.Task[None]] = []
@@ -204,6 +210,47 @@ class ModbusBridge:
             registers=seen(register_type, address, found),
             requests=requests,
         )
+
+    async def probe(
+        self,
+        network_id: str,
+        units: Iterable[int] | None = None,
+        profiles: Sequence[Profile] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> AsyncIterator[ProbeStep]:
+        """Ask unit ids of a network (all of 1 to 247 if none are named) whether somebody is there.
+
+        Gives a step per id, with what was found. `profiles` are matched with what a unit says of itself; left
+        out, those that come with the program. `timeout`, in seconds, is for each id. Ends before the next id
+        when the iterator is closed, or by `cancel_probe`; polling goes on meanwhile. Raises NotFoundError,
+        BadInputError, ConflictError while this network is being probed, and BridgeError without a connection.
+        """
+        line, wanted = self._line(network_id), wanted_units(units)
+        if not 0 < timeout <= LONGEST_TIMEOUT:
+            raise BadInputError("timeout", timeout, f"seconds, more than 0 and at most {LONGEST_TIMEOUT:g}")
+        if network_id in self._probed:
+            raise ConflictError("modbus network", network_id, "a probe of it is under way")
+        self._probed[network_id] = True
+        try:
+            if profiles is None:
+                profiles = await asyncio.to_thread(shipped_profiles, "modbus")
+            here = [each.device for each in self._units.values() if each.device.network == network_id]
+            known = {device.unit: device.id for device in here}
+            async for step in Probe(line, wanted, known, profiles, timeout).run():
+                yield step
+                if not self._probed[network_id]:
+                    break
+        except NoAnswerError as error:
+            raise BridgeError(error.device, error.reason) from error
+        finally:
+            del self._probed[network_id]
+
+    async def cancel_probe(self, network_id: str) -> bool:
+        """End the probe of a network before its next id. Tells whether there was one."""
+        under_way = network_id in self._probed
+        if under_way:
+            self._probed[network_id] = False
+        return under_way
 
     async def ask_identity(self, network_id: str, unit: int) -> Identity:
         """Ask any unit who it is (function 43). Raises NotFoundError, BadInputError and BridgeError."""

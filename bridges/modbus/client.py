@@ -141,10 +141,18 @@ class ModbusLine:
             yield
 
     async def read(
-        self, unit: int, kind: RegisterType, address: int, count: int, timeout: float | None = None
+        self,
+        unit: int,
+        kind: RegisterType,
+        address: int,
+        count: int,
+        timeout: float | None = None,
+        *,
+        silence_counts: bool = True,
     ) -> list[int]:
         """Read registers, or bits as 0 and 1.
 
+        Silence doesn't count against the connection where nobody is expected (`silence_counts` false).
         Raises RefusedError with the device's exception, NoAnswerError, NotConnectedError.
         """
 
@@ -161,7 +169,7 @@ class ModbusLine:
 
         bits = kind in BIT_TYPES
         size = (count + 7) // 8 if bits else 2 * count
-        answer = await self.ask(unit, _READ_FUNCTIONS[kind], call, timeout, size)
+        answer = await self.ask(unit, _READ_FUNCTIONS[kind], call, timeout, size, silence_counts)
         got, wanted = (len(answer.bits), 8 * size) if bits else (len(answer.registers), count)
         if got != wanted:
             self._suspect(unit)
@@ -202,7 +210,13 @@ class ModbusLine:
             client.close()
 
     async def ask(
-        self, unit: int, function: int, call: Call, timeout: float | None = None, size: int = 8
+        self,
+        unit: int,
+        function: int,
+        call: Call,
+        timeout: float | None = None,
+        size: int = 8,
+        silence_counts: bool = True,
     ) -> ModbusPDU:
         """Send a request of any function; `size` is about the bytes of its answer. Raises as `read` does."""
         timeout = self.config.timeout if timeout is None else timeout
@@ -211,13 +225,15 @@ class ModbusLine:
             timeout += (size + 16) * 11 / self.config.baudrate
         reused = self._client is not None and self._client.connected
         try:
-            return await self._attempt(unit, function, call, timeout)
+            return await self._attempt(unit, function, call, timeout, silence_counts)
         except NotConnectedError:
             if not reused:
                 raise
-            return await self._attempt(unit, function, call, timeout)
+            return await self._attempt(unit, function, call, timeout, silence_counts)
 
-    async def _attempt(self, unit: int, function: int, call: Call, timeout: float) -> ModbusPDU:
+    async def _attempt(
+        self, unit: int, function: int, call: Call, timeout: float, silence_counts: bool
+    ) -> ModbusPDU:
         client = await self._connected(unit)
         if self._is_serial:
             # Between frames the line is silent for 3.5 characters (MODBUS over Serial Line V1.02, 2.5.1.1).
@@ -232,7 +248,8 @@ class ModbusLine:
             if not client.connected:
                 raise NotConnectedError(self.name(unit), "the connection was closed") from error
             reason = self._inbox.noted or f"{_SILENCE} within {timeout:.3g} s"
-            self._silent = self._silent + 1 if self._inbox.noted is None else 0
+            if silence_counts:
+                self._silent = self._silent + 1 if self._inbox.noted is None else 0
             if self._silent >= SILENT_UNTIL_CLOSED and not self._is_serial:
                 self.close()
             raise NoAnswerError(self.name(unit), reason) from error
