@@ -211,7 +211,8 @@ class Identification(_Strict):
 class Fingerprint(_Strict):
     """A register that tells a kind of Modbus device from others, for the many that don't know function 43."""
 
-    register: Literal["holding", "input"]
+    # An explicit default: else pydantic takes ABCMeta's method of this name for one.
+    register: Literal["holding", "input"] = Field(...)
     address: int = Field(ge=0, le=65535)
     values: list[Annotated[int, Field(ge=0, le=65535)]] = Field(min_length=1)
     """Raw numbers of which it holds one."""
@@ -331,6 +332,17 @@ class DeviceStatus(BaseModel):
     """How long its last poll took."""
     error_kinds: dict[str, int] = {}
     """Errors by kind, such as `illegal data address (2)` or `no answer`."""
+
+
+class NetworkStatus(BaseModel):
+    """A network of a Modbus bridge, and the devices on it."""
+
+    id: str
+    protocol: str
+    transport: str
+    address: str
+    units: dict[str, int] = {}
+    """Unit id of each of its devices."""
 
 
 class SpaceConfig(_Strict):

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from actors.bus.events import Event
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, BridgeError, ConflictError, NotFoundError, WriteFailedError
+from actors.core.errors import BadInputError, NotFoundError, WriteFailedError
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
@@ -18,19 +18,20 @@ from actors.node.models import Node, NodeType
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
-from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, Profile
+from bridges.config import (
+    BacnetDevice,
+    BacnetNetwork,
+    DeviceStatus,
+    ModbusDevice,
+    ModbusNetwork,
+)
 from bridges.measures import device_measures
-from bridges.modbus.binding import check_unit, device_of, from_binding
-from bridges.modbus.blocks import MAX_BITS, MAX_REGISTERS
-from bridges.modbus.browse import Look, check_range, read_range, seen
-from bridges.modbus.client import ModbusLine, NoAnswerError, RefusedError
+from bridges.modbus.binding import device_of, from_binding
+from bridges.modbus.client import ModbusLine
 from bridges.modbus.plan import Wanted
-from bridges.modbus.probe import TIMEOUT, Probe, ProbeStep, wanted_units
-from bridges.modbus.registers import BIT_TYPES, RegisterType
-from bridges.modbus.services import Identity, diagnose, identify, read_fifo
+from bridges.modbus.tools import UnitTools
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
-from bridges.profiles import shipped_profiles
 from bridges.tasks import end
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,6 @@ log = logging.getLogger(__name__)
 DEFAULT_INTERVAL: Final = 10.0
 """Longest time between two readings of a point for which nothing else is said, in seconds."""
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.5, 3600.0
-LONGEST_TIMEOUT: Final = 10.0
-"""Seconds that a probe may wait for each unit id."""
-Answer = TypeVar("Answer")
 RELOAD: Final = 60.0
 """Seconds after which the points are looked up again: users add, change and delete them."""
 RELOAD_WITHOUT_POINTS: Final = 2.0
@@ -51,7 +49,7 @@ def _nobody(event: Event) -> None:
     """Publish to nobody."""
 
 
-class ModbusBridge:
+class ModbusBridge(UnitTools):
     """Poll a site's Modbus devices, watch over them, write to them.
 
     Its points are the nodes with a Modbus binding; each goes to the device that its `device_id` names.
@@ -93,7 +91,6 @@ class ModbusBridge:
         self._where: dict[str, str] = {}
         self._faulty: dict[str, BadInputError] = {}
         self._probed: dict[str, bool] = {}
-        """Networks that are being probed, each with whether the probe goes on."""
         self._bad_equipment: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
         self._tasks: list[asyncio.Task[None]] = []
@@ -185,100 +182,6 @@ class ModbusBridge:
             raise NotFoundError("device", self._where[point_id])
         return await unit.read(point_id)
 
-    async def browse(
-        self, network_id: str, unit: int, register_type: RegisterType, address: int, count: int
-    ) -> Look:
-        """Read any registers of any unit now, for a person who looks at them; nothing else changes.
-
-        Raises NotFoundError for a network that isn't there, BadInputError for a range that can't be asked
-        for, and BridgeError when the unit doesn't answer.
-        """
-        line = self._line(network_id)
-        check_unit(unit)
-        check_range(register_type, address, count)
-        most = MAX_BITS if register_type in BIT_TYPES else self._most_registers(network_id, unit)
-        try:
-            found, requests = await read_range(line, unit, register_type, address, count, most)
-        except (RefusedError, NoAnswerError) as error:
-            raise BridgeError(error.device, error.reason) from error
-        return Look(
-            network_id=network_id,
-            unit=unit,
-            register_type=register_type,
-            address=address,
-            count=count,
-            registers=seen(register_type, address, found),
-            requests=requests,
-        )
-
-    async def probe(
-        self,
-        network_id: str,
-        units: Iterable[int] | None = None,
-        profiles: Sequence[Profile] | None = None,
-        timeout: float = TIMEOUT,
-    ) -> AsyncIterator[ProbeStep]:
-        """Ask unit ids of a network (all of 1 to 247 if none are named) whether somebody is there.
-
-        Gives a step per id, with what was found. `profiles` are matched with what a unit says of itself; left
-        out, those that come with the program. `timeout`, in seconds, is for each id. Ends before the next id
-        when the iterator is closed, or by `cancel_probe`; polling goes on meanwhile. Raises NotFoundError,
-        BadInputError, ConflictError while this network is being probed, and BridgeError without a connection.
-        """
-        line, wanted = self._line(network_id), wanted_units(units)
-        if not 0 < timeout <= LONGEST_TIMEOUT:
-            raise BadInputError("timeout", timeout, f"seconds, more than 0 and at most {LONGEST_TIMEOUT:g}")
-        if network_id in self._probed:
-            raise ConflictError("modbus network", network_id, "a probe of it is under way")
-        self._probed[network_id] = True
-        try:
-            if profiles is None:
-                profiles = await asyncio.to_thread(shipped_profiles, "modbus")
-            here = [each.device for each in self._units.values() if each.device.network == network_id]
-            known = {device.unit: device.id for device in here}
-            async for step in Probe(line, wanted, known, profiles, timeout).run():
-                yield step
-                if not self._probed[network_id]:
-                    break
-        except NoAnswerError as error:
-            raise BridgeError(error.device, error.reason) from error
-        finally:
-            del self._probed[network_id]
-
-    async def cancel_probe(self, network_id: str) -> bool:
-        """End the probe of a network before its next id. Tells whether there was one."""
-        under_way = network_id in self._probed
-        if under_way:
-            self._probed[network_id] = False
-        return under_way
-
-    async def ask_identity(self, network_id: str, unit: int) -> Identity:
-        """Ask any unit who it is (function 43). Raises NotFoundError, BadInputError and BridgeError."""
-        return await self._service(network_id, unit, lambda line: identify(line, unit, line.config.timeout))
-
-    async def diagnose(self, network_id: str, unit: int) -> dict[str, int | str]:
-        """Read a unit's counters (function 8); of one that it doesn't give, its reason.
-
-        Raises NotFoundError, BadInputError and BridgeError.
-        """
-        return await self._service(network_id, unit, lambda line: diagnose(line, unit))
-
-    async def read_fifo(self, network_id: str, unit: int, address: int) -> list[int]:
-        """Read a queue of a unit (function 24). Raises NotFoundError, BadInputError and BridgeError."""
-        check_range("holding", address, 1)
-        return await self._service(network_id, unit, lambda line: read_fifo(line, unit, address))
-
-    async def _service(
-        self, network_id: str, unit: int, call: Callable[[ModbusLine], Awaitable[Answer]]
-    ) -> Answer:
-        line = self._line(network_id)
-        check_unit(unit)
-        try:
-            async with line.turn(unit):
-                return await call(line)
-        except (RefusedError, NoAnswerError) as error:
-            raise BridgeError(error.device, error.reason) from error
-
     async def status(self) -> list[DeviceStatus]:
         """Say how each device is, in the order of the configuration."""
         return [unit.status() for unit in self._units.values()]
@@ -358,18 +261,6 @@ class ModbusBridge:
                 self._faults.tell(self.site, "node store", self._model_trouble)
             settled = self._where and self._model_trouble is None
             await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
-
-    def _line(self, network_id: str) -> ModbusLine:
-        if network_id not in self._lines:
-            raise NotFoundError("modbus network", network_id)
-        return self._lines[network_id]
-
-    def _most_registers(self, network_id: str, unit: int) -> int:
-        """Give the registers that a unit takes at once, as far as it is known."""
-        for each in self._units.values():
-            if (each.device.network, each.device.unit) == (network_id, unit):
-                return each.device.max_registers
-        return MAX_REGISTERS
 
     def _unit(self, point_id: str) -> Unit | None:
         if point_id not in self._where:

@@ -78,7 +78,7 @@ def test_each_says_where_its_registers_are_from_and_what_they_measure(profile: P
             "schneider-iem3x55",
             "meter-model",
             (49, [0x6945, 0x4D33, 0x3235, 0x3520] + [0x2020] * 16),
-            "iEM3255 ",
+            "iEM3255",
         ),
         ("abb-b23-b24", "voltage-l1", (0x5B00, [0, 2305]), 230.5),
         ("abb-b23-b24", "active-power", (0x5B14, [0xFFFF, 0xFF9C]), -1.0),
