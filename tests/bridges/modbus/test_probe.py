@@ -40,7 +40,7 @@ ACME = profile(
 
 
 async def steps(bridge: ModbusBridge, **how: Any) -> list[ProbeStep]:
-    how = {"network_id": "line", "profiles": [ACME], "timeout": 0.05} | how
+    how = {"network_id": "line", "profiles": [ACME], "timeout": 0.4} | how
     return [step async for step in bridge.probe(**how)]
 
 
@@ -172,7 +172,7 @@ async def test_polling_goes_on_meanwhile_over_the_same_connection(bench: Bench) 
     bridge = await bench.bridge([network(device, timeout=1.0)], [unit()], [point("a")])
     await until(lambda: bench.points.value("meter/a") == 5.0)
     polls = len([pdu for unit, pdu in device.requests if unit == 1])
-    found = await steps(bridge, units=range(2, 32))
+    found = await steps(bridge, units=range(2, 32), timeout=0.05)
     assert units(found) == []
     assert len([pdu for unit, pdu in device.requests if unit == 1]) > polls
     assert device.connections == 1
