@@ -340,7 +340,8 @@ class Unit:
                     )
                 )
             elif change is Change.RECOVERED:
-                log.info("%s answers again", self.device.id)
+                if self._to.faults.due(self.device.id, "answers again"):
+                    log.info("%s answers again", self.device.id)
                 self._to.publish(DeviceRecovered(device_key=self.device.id, protocol="modbus"))
                 # It may have another firmware or configuration now: what it refused is asked for again.
                 self._plan = self._fresh_plan()
@@ -355,7 +356,8 @@ class Unit:
         if self.liveness.state != "down":
             self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
         if Change.DOWN in changes:
-            log.error("%s is down: %s", self.device.id, error.reason)
+            if self._to.faults.due(self.device.id, "is down"):
+                log.error("%s is down: %s", self.device.id, error.reason)
             self._to.publish(DeviceDown(device_key=self.device.id, protocol="modbus", error=error.reason))
             self._rows.flag_down(self._points)
         return False
