@@ -26,6 +26,7 @@ from api.web.parts import (
     trend_link,
     words,
 )
+from api.web.registers import registers
 from api.web.session import id_of, site_of
 from api.web.trends import trends
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
@@ -47,6 +48,7 @@ def install(app: FastAPI, assets: str) -> None:
         ("/trends", trends),
         ("/alarms", alarms),
         ("/health", health),
+        ("/registers", registers),
     )
     for path, view in views:
         _page(app, path, view, assets)
@@ -222,6 +224,10 @@ async def health(frame: Frame, request: Request) -> None:
     """Show how every host, device and component is; hosts only where there are several."""
     with box("oc-head"):
         heading("System health")
+        box("oc-grow")
+        if frame.session.may("manage_discovery"):
+            with anchor("/registers", "oc-act"):
+                words("Modbus registers")
     with box("oc-stack"):
         hosts = box("oc-panel")
         devices = box("oc-panel")
@@ -251,11 +257,21 @@ async def health(frame: Frame, request: Request) -> None:
 def device_row(model: Model, device: dict[str, Any], now: int) -> tuple[str, str, str]:
     """Give a device as (name, state, what is known of it); `now` in ms."""
     name = model.name(model.key(device["device_key"], device["site"]))
-    where = f"{device['protocol']} {device['address'] or ''}, {plural(device['points'], 'point')}"
-    heard = "now" if device["state"] == "online" else ago(device["last_seen"], now)
-    why = f": {device['last_error']}" if device["state"] == "down" else ""
     site = f"{device['site']}: " if model.several else ""
-    return f"{name} ({device['device_key']})", device["state"], f"{site}{where}, heard {heard}{why}"
+    return f"{name} ({device['device_key']})", device["state"], site + device_words(device, now)
+
+
+def device_words(device: dict[str, Any], now: int) -> str:
+    """Say what is known of a device; `now` in ms."""
+    online = device["state"] == "online"
+    parts = [f"{device['protocol']} {device['address'] or ''}", plural(device["points"], "point")]
+    parts.append("heard now" if online else f"heard {ago(device['last_seen'], now)}")
+    if online and device["answer_ms"] is not None:
+        parts.append(f"answers in {device['answer_ms']:.3g} ms")
+    if device["errors"]:
+        parts.append(plural(device["errors"], "error"))
+    why = f": {device['last_error']}" if device["state"] == "down" else ""
+    return ", ".join(parts) + why
 
 
 def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str]]:
