@@ -1,6 +1,7 @@
 """The bridge between a site's BACnet devices and its point store."""
 
 import asyncio
+import functools
 import itertools
 import logging
 import os
@@ -20,8 +21,17 @@ from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.device import Device, Effects, Object
-from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
-from bridges.bacnet.network import Network
+from bridges.bacnet.kinds import (
+    ANALOG,
+    BINARY,
+    MULTI_STATE,
+    OUTPUTS,
+    READ_ONLY,
+    WHOLE,
+    WITH_VALUE,
+    carries_value,
+)
+from bridges.bacnet.network import Announced, Network
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
@@ -89,8 +99,12 @@ class BacnetBridge:
             if network is None:
                 raise BadInputError("network", device.network, "the id of a bacnet network of this site")
             self._devices[device.id] = Device(device, network, effects)
+        self._by_instance = {
+            (each.device.network, each.device.device_instance): each for each in self._devices.values()
+        }
         for network in self._networks.values():
             network.on_cov = self._notified
+            network.on_announced = functools.partial(self._announced, network.config.id)
         self._where: dict[str, str] = {}
         self._faulty: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
@@ -107,6 +121,11 @@ class BacnetBridge:
         device = self._by_process.get(process)
         if device is not None:
             device.notified(sender, obj, value, flags)
+
+    def _announced(self, network_id: str, found: Announced) -> None:
+        device = self._by_instance.get((network_id, found.instance))
+        if device is not None:
+            device.announced(found)
 
     async def start(self) -> None:
         """Begin to read; returns at once. A second call changes nothing."""
@@ -135,23 +154,20 @@ class BacnetBridge:
         """
         async with asyncio.timeout(CALL_TIMEOUT):
             nodes: list[Node] = await self._nodes.bound.remote("bacnet")
-        by_instance = {
-            (each.device.network, each.device.device_instance): each for each in self._devices.values()
-        }
         where: dict[str, str] = {}
         faulty: dict[str, str] = {}
         wanted: dict[str, dict[str, Object]] = {key: {} for key in self._devices}
         configs: list[PointConfig] = []
         for node in nodes:
             binding = node.protocol_binding.config if node.protocol_binding else {}
-            device = by_instance.get((str(binding.get("network_id")), _instance(binding)))
+            device = self._by_instance.get((str(binding.get("network_id")), _instance(binding)))
             where[node.id] = device.device.id if device else str(binding.get("device_instance"))
             interval = self._interval(node, device)
             configs.append(point_config(node, interval, disabled=device is None))
             kind, instance = binding.get("object_type"), binding.get("object_instance")
             if device is None:
                 continue
-            if kind not in WITH_VALUE or not isinstance(instance, int) or not 0 <= instance < 2**22:
+            if not carries_value(kind) or not isinstance(instance, int) or not 0 <= instance < 2**22:
                 faulty[node.id] = f"{kind},{instance} is no object with a present value that a point can have"
                 continue
             states = node.properties.get("states")
@@ -220,6 +236,8 @@ class BacnetBridge:
         down = [each for each in self._devices.values() if each.liveness.state == "down"]
         reasons += [f"{each.device.id} is down: {each.liveness.reason}" for each in down]
         for each in self._devices.values():
+            if each.trouble and each not in down:
+                reasons.append(f"{each.device.id}: {each.trouble}")
             if each.refused and each not in down:
                 point_id, reason = next(iter(each.refused.items()))
                 reasons.append(
@@ -318,9 +336,9 @@ class BacnetBridge:
         props = ["object-name", "description"]
         props += ["active-text", "inactive-text"] if kind in BINARY else []
         props += ["state-text"] if kind in MULTI_STATE else []
-        props += ["units"] if kind not in BINARY | MULTI_STATE else []
+        props += ["units"] if kind in ANALOG | WHOLE else []
         found = await device.describe(name, props)
-        writable = kind in OUTPUTS or (kind.endswith("-value"))
+        writable = kind in OUTPUTS or (kind.endswith("-value") and kind not in READ_ONLY)
         properties: dict[str, Any] = {"origin": "device", "device": device.device.id}
         if found.get("units") is not None:
             properties["units"] = str(found["units"])
@@ -358,6 +376,7 @@ class BacnetBridge:
             for device in online:
                 try:
                     await device.check_list()
+                    await device.check_rivals()
                 except BridgeError as error:
                     self._faults.tell(device.device.id, "monitor", error.reason)
                 except Exception:

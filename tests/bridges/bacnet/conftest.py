@@ -65,7 +65,11 @@ class Bench:
         return BacnetNetwork(id="ip", address="127.0.0.1/8", bbmd=bbmd, **config)
 
     async def bridge(
-        self, devices: list[BacnetDevice], points: list[Node] | None = None, **network: Any
+        self,
+        devices: list[BacnetDevice],
+        points: list[Node] | None = None,
+        networks: list[BacnetNetwork] | None = None,
+        **network: Any,
     ) -> BacnetBridge:
         site = Node(id="north", node_type=NodeType.SITE, dis="North")
         equips = [
@@ -74,7 +78,7 @@ class Bench:
         self.nodes.apply([site, *equips, *(points or [])])
         bridge = BacnetBridge(
             "north",
-            [self.network(**network)],
+            networks or [self.network(**network)],
             devices,
             InProcess(self.nodes),
             InProcess(self.points),
