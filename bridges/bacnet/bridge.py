@@ -11,7 +11,14 @@ from typing import Any, Final
 
 from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, OpenCrateError, WriteFailedError
+from actors.core.errors import (
+    BadInputError,
+    BridgeError,
+    ConflictError,
+    NotFoundError,
+    OpenCrateError,
+    WriteFailedError,
+)
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
@@ -31,7 +38,8 @@ from bridges.bacnet.kinds import (
     WITH_VALUE,
     carries_value,
 )
-from bridges.bacnet.network import Announced, Network
+from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
+from bridges.bacnet.probe import WAIT, Findings, Probe, Progress, Told
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
@@ -56,6 +64,10 @@ APPLY_TIMEOUT: Final = 60.0
 
 def _nobody(event: Event) -> None:
     """Publish to nobody."""
+
+
+def _unheard(progress: Progress) -> None:
+    """Tell nobody how far a scan has come."""
 
 
 class BacnetBridge:
@@ -105,6 +117,7 @@ class BacnetBridge:
         for network in self._networks.values():
             network.on_cov = self._notified
             network.on_announced = functools.partial(self._announced, network.config.id)
+        self._probe: Probe | None = None
         self._where: dict[str, str] = {}
         self._faulty: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
@@ -211,6 +224,67 @@ class BacnetBridge:
     async def priority_array(self, point_id: str) -> PriorityArray:
         """Read a point's priority array from its device. Raises NotFoundError, ConflictError, BridgeError."""
         return await self._device(point_id).priority_array(point_id)
+
+    async def scan(
+        self,
+        network_ids: Sequence[str] | None = None,
+        low: int = 0,
+        high: int = HIGHEST,
+        progress: Told = _unheard,
+        *,
+        wait: float = WAIT,
+    ) -> Findings:
+        """Look at all devices with instances from `low` to `high`, of some networks or of all, side by side.
+
+        Takes as long as the devices need; `progress` is called as it comes along. `cancel_scan` makes it give
+        what it has found until then. Raises NotFoundError for a network, BadInputError for the range, and
+        ConflictError while another scan runs.
+        """
+        if not 0 <= low <= high <= HIGHEST:
+            raise BadInputError("low", low, f"0 to high, which is {HIGHEST} at most")
+        networks = [self._network(each) for each in network_ids or self._networks]
+        if self._probe is not None:
+            raise ConflictError("scan", self.site, "one is running; wait for it or cancel it")
+        self._probe = Probe(networks, low, high, progress, wait)
+        try:
+            return await self._probe.run(self._addresses)
+        finally:
+            self._probe = None
+
+    async def scan_progress(self) -> Progress | None:
+        """Say how far the scan has come; None: none runs."""
+        return self._probe.progress.model_copy() if self._probe is not None else None
+
+    async def cancel_scan(self) -> bool:
+        """End the scan that runs; say whether there was one."""
+        if self._probe is None:
+            return False
+        self._probe.cancel()
+        return True
+
+    async def who_has(
+        self, network_id: str, *, name: str | None = None, obj: str | None = None, wait: float = WAIT
+    ) -> list[Holder]:
+        """Ask which devices have an object, by its name or as `analog-input,1`.
+
+        Raises NotFoundError for the network and BadInputError.
+        """
+        if (name is None) == (obj is None):
+            raise BadInputError("object", obj, "either a name or an object such as analog-input,1")
+        if obj is not None and not is_object(obj):
+            raise BadInputError("object", obj, "a type and an instance, such as analog-input,1")
+        return await self._network(network_id).who_has(name=name, obj=obj, wait=wait)
+
+    def _network(self, network_id: str) -> Network:
+        found = self._networks.get(network_id)
+        if found is None:
+            raise NotFoundError("network", network_id)
+        return found
+
+    def _addresses(self, network_id: str) -> list[str]:
+        """Give the addresses that are known of devices on a network; a broadcast may not reach them."""
+        devices = [each for each in self._devices.values() if each.device.network == network_id]
+        return [each.address for each in devices if each.address is not None]
 
     def _device(self, point_id: str) -> Device:
         if point_id not in self._where:

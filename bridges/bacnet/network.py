@@ -57,6 +57,7 @@ SECOND: Final = 0.3
 LONGEST_SEARCH: Final = 3.0
 ANY_INSTANCE: Final = 4194303
 """The instance that stands for any device and that none has."""
+HIGHEST: Final = ANY_INSTANCE - 1
 SMALLEST_APDU: Final = 50
 """The least that every device accepts (ASHRAE 135-2020, 20.1.2.5)."""
 MOST_ANSWERS: Final = 10_000
@@ -299,14 +300,13 @@ class Network:
     ) -> dict[tuple[str, str], Any]:
         """Read several properties of several objects in one request (ReadPropertyMultiple).
 
-        A value that the device refuses, or that can't be decoded, is an ErrorType.
+        An element of an array is `priority-array[1]`, in the answer too. A value that the device refuses, or
+        that can't be decoded, is an ErrorType.
         """
         specifications = [
             ReadAccessSpecification(
                 objectIdentifier=ObjectIdentifier(obj),
-                listOfPropertyReferences=[
-                    PropertyReference(propertyIdentifier=PropertyIdentifier(prop)) for prop in props
-                ],
+                listOfPropertyReferences=[_reference(prop) for prop in props],
             )
             for obj, props in wanted
         ]
@@ -317,12 +317,11 @@ class Network:
         found: dict[tuple[str, str], Any] = {}
         for result in answer.listOfReadAccessResults or ():
             for each in result.listOfResults or ():
-                obj, prop = result.objectIdentifier, each.propertyIdentifier
+                obj, prop, index = result.objectIdentifier, each.propertyIdentifier, each.propertyArrayIndex
+                name = str(prop) if index is None else f"{prop}[{index}]"
                 error = each.readResult.propertyAccessError
-                found[str(obj), str(prop)] = (
-                    error
-                    if error is not None
-                    else decode(obj, prop, each.propertyArrayIndex, each.readResult.propertyValue)
+                found[str(obj), name] = (
+                    decode(obj, prop, index, each.readResult.propertyValue) if error is None else error
                 )
         return found
 
@@ -448,6 +447,23 @@ class Network:
             return
         for take in list(self._holders):
             take(found)
+
+
+def is_object(name: str) -> bool:
+    """Tell whether this names an object, as `analog-input,1` or `200,1` does."""
+    try:
+        ObjectIdentifier(name)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _reference(prop: str) -> PropertyReference:
+    name, _, index = prop.partition("[")
+    reference = PropertyReference(propertyIdentifier=PropertyIdentifier(name))
+    if index:
+        reference.propertyArrayIndex = int(index[:-1])
+    return reference
 
 
 async def _refuse(apdu: Any) -> None:

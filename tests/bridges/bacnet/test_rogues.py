@@ -2,9 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,26 +17,6 @@ from tests.bridges.bacnet.rogues import Rogues, values_of
 from tests.bridges.simulator.support import IP, free_port
 
 FAULT = PointStatus.FAULT
-
-
-@pytest.fixture
-async def rogues() -> AsyncIterator[Rogues]:
-    rogues = Rogues(free_port(socket.SOCK_DGRAM, IP))
-    await rogues.opened()
-    yield rogues
-    rogues.close()
-
-
-@pytest.fixture
-async def lab(
-    rogues: Rogues, nodes: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Bench]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    simulator: Any = SimpleNamespace(options=SimpleNamespace(bacnet_port=rogues.port))
-    bench = Bench(simulator, nodes)
-    yield bench
-    for bridge in bench.bridges:
-        await bridge.stop()
 
 
 def inputs(instance: int, count: int = 3) -> list[Node]:
