@@ -117,13 +117,8 @@ async def test_a_cancelled_scan_gives_what_it_has(rogues: Rogues, lab: Bench) ->
     rogues.add(8, 12, 400, no_multiple=True, delay=0.05)
     bridge = await opened(lab)
     scan = asyncio.create_task(bridge.scan(low=1, high=100, wait=0.3))
-
-    async def half() -> bool:
-        state = await bridge.scan_progress()
-        return state is not None and state.devices_done == 1
-
-    while not await half():
-        await asyncio.sleep(0.02)
+    await until(lambda: bridge._probe and bridge._probe.progress.devices_done == 1)
+    assert (await bridge.scan_progress()).devices == 2
     with pytest.raises(ConflictError):
         await bridge.scan()
     assert await bridge.cancel_scan()
