@@ -125,12 +125,12 @@ def test_the_campus_tells_of_versions_clocks_and_hosts() -> None:
 def test_the_command_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     ended = CliRunner().invoke(
         app,
-        ["doctor", "--data", str(tmp_path / "none"), "--url", "http://127.0.0.1:1", "--head", "127.0.0.1:1"],
+        ["doctor", "--data", str(tmp_path / "none"), "--url", "http://127.0.0.9:1", "--head", "127.0.0.1:1"],
     )
     assert ended.exit_code == 1
     assert isinstance(ended.exception, SystemExit)
     assert "make it: install -d" in ended.output
-    assert "no campus answers at http://127.0.0.1:1" in ended.output
+    assert "no campus answers at http://127.0.0.9:1" in ended.output
     assert "copy the head's ray-token" in ended.output
     wrong = CliRunner().invoke(app, ["doctor", "--head", "x:y"])
     assert wrong.exit_code == 2

@@ -11,7 +11,7 @@ from actors.bus.bus import EventBus
 from actors.core.errors import BadInputError, NotFoundError, UnreachableError
 from actors.core.health import Health
 from actors.node.models import Node, NodeType
-from api.deps import Campus, over_sites
+from api.deps import Campus, from_sites, over_sites
 from api.federation import BRIDGES, LOOKED_AT, MAIN, Federation
 from api.following import follow_site
 from tests.support import InProcess
@@ -340,6 +340,12 @@ async def test_lists_name_the_sites_that_are_away(tmp_path: Path) -> None:
 
     page = await over_sites(found.chosen(None), 10, None, read)
     assert (page.items, page.unreachable_sites) == ([{"host": "one"}], ["south"])
+    answers, away = await from_sites(found.chosen(None), "nodes", "health")
+    assert ([each.host for each in answers], away) == (["one"], ["south"])
+    with pytest.raises(UnreachableError, match="site south"):
+        await from_sites(found.chosen("south"), "nodes", "health")
+    with pytest.raises(NotFoundError):
+        await from_sites(found.chosen(None), "nodes", "get", "x")
     await host.leave()
 
 
@@ -390,6 +396,7 @@ async def test_the_site_of_an_id_is_found_and_an_ambiguous_one_is_answered_with_
     await following.step()
     assert (await found.site_of("1001/analog-input-1")).id == "south"
     hosts["west"].actors["nodes"] = found.site("west").nodes = Cut(hosts["west"], Knows("west"))
+    found.places.forget("1001/analog-input-1")
     with pytest.raises(BadInputError, match="one of south, west"):
         await found.site_of("1001/analog-input-1")
     assert (await found.site_of("1001/analog-input-1", "west")).id == "west"
