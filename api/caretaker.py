@@ -98,11 +98,13 @@ class Caretaker:
         self._returned: dict[str, Any] = {}
         """Questions to the actors themselves that are stood in for."""
         self._asked = float("-inf")
+        self._answers: bool | None = None
         self.lost: list[str] = []
         """Those that another host ended, or that this one can't have running."""
 
     def look(self) -> Verdict:
         """Look at all actors once, and do what can be done."""
+        self._answers = None
         failed = self._stand_in()
         self._bring_back()
         if self._clock() - self._asked >= ASK or self._dead:
@@ -123,7 +125,7 @@ class Caretaker:
         self._dead = {name: self._dead.get(name, now) for name in dead}
         if not dead:
             return []
-        if self._head.answers():
+        if self._head_answers():
             for name in dead:
                 if now - self._dead[name] > RESTARTS:
                     self._restart(name)
@@ -149,7 +151,7 @@ class Caretaker:
         away = self.stood_in()
         self._due = {name: at for name, at in self._due.items() if name in away}
         self._returned = {name: asked for name, asked in self._returned.items() if name in away}
-        if not away or not self._head.answers():
+        if not away or not self._head_answers():
             self._due.clear()
             return
         now = self._clock()
@@ -166,6 +168,12 @@ class Caretaker:
             if now - self._due.setdefault(name, now) > RESTARTS:
                 self._restart(name)
                 self._due[name] = now
+
+    def _head_answers(self) -> bool:
+        """Ask the head once a look: where a cut link swallows the question, that takes seconds."""
+        if self._answers is None:
+            self._answers = self._head.answers()
+        return self._answers
 
     def _restart(self, name: str) -> None:
         """Tell the head that an actor has to be started again: it may not know that its process ended."""
@@ -203,7 +211,7 @@ class Caretaker:
             name: self._silent.get(name, 0) + 1 for name, state in states.items() if state is State.SILENT
         }
         late = [name for name, times in self._silent.items() if times >= TRIES]
-        if not late or self._head.answers():
+        if not late or self._head_answers():
             return []
         running = alive(set(self._processes.values()))
         failed = []

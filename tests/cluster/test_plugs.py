@@ -131,12 +131,25 @@ def test_the_building_is_killed(campus: HostedCampus, rows: list[Row]) -> None:
     assert len(row.holes) <= 1
 
 
-ACTORS = ("ModbusBridge", "HistoryStore", "NodeStore", "EventBus", "AlarmEngine", "PointStore")
+ACTORS = (
+    "ModbusBridge",
+    "HistoryStore",
+    "NodeStore",
+    "EventBus",
+    "AlarmEngine",
+    "PointStore",
+    "OverrideStore",
+    "CommandEngine",
+    "AlarmStore",
+    "JournalStore",
+    "BacnetBridge",
+    "ScheduleStore",
+)
 
 
 def test_actors_are_killed_while_cut_off(campus: HostedCampus, rows: list[Row]) -> None:
     since = time.time()
-    campus.command(duration=30)
+    campus.command(duration=100)
     campus.lan.cut(campus.building)
     campus.until_away()
     for each in ACTORS:
