@@ -272,6 +272,10 @@ class HostedCampus:
         self.post(f"/api/points/{DRIVE}/write?site={SITE}", body)
         self.overrides.append((time.time() + duration, 0.0))
 
+    def excuse_overrides(self) -> None:
+        """Let the overrides until now end late: until now their host was off."""
+        self.overrides = [(ends, time.time()) for ends, _ in self.overrides]
+
     # what must be true
 
     def samples(self, point: str, since: float, building: Building | None = None) -> list[tuple[float, Any]]:
