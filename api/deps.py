@@ -59,11 +59,13 @@ class SiteActors:
     engines: dict[str, Any] = field(default_factory=dict)
     away: str | None = None
     """Why the site can't be reached now; see `api.federation`."""
-    gone: bool = False
-    """Whether the handles may be of actors that are no more."""
     host: str | None = None
     last_contact: int | None = None
     """When the site last answered (ms); None for one that this process raised itself."""
+    clock_skew: int | None = None
+    """How far its host's clock was ahead of ours then (ms; negative: behind)."""
+    asleep: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Actors of a site that has just come back to which Ray has no connection yet; set once it has."""
     visits: int = 0
     """How often it has come, for the first time or back."""
     _left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,10 +77,10 @@ class SiteActors:
         self._came.clear()
         self._left.set()
 
-    def come(self, at: int, host: str) -> None:
+    def come(self, at: int, host: str, clock_skew: int | None = None) -> None:
         """Say that the site has answered at a time (ms)."""
         self.visits += self.away is not None
-        self.away, self.last_contact, self.host = None, at, host
+        self.away, self.last_contact, self.host, self.clock_skew = None, at, host, clock_skew
         self._left.clear()
         self._came.set()
 
@@ -102,7 +104,7 @@ class SiteActors:
             raise UnreachableError(name, "it is not running")
         if self.last_contact is None:
             return await ask(name, handle, method, *args, timeout=timeout)
-        calling = asyncio.ensure_future(ask(name, handle, method, *args, timeout=timeout))
+        calling = asyncio.ensure_future(self._once_awake(actor, method, args, timeout))
         leaving = asyncio.ensure_future(self._left.wait())
         try:
             await asyncio.wait({calling, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,6 +114,19 @@ class SiteActors:
         finally:
             calling.cancel()
             leaving.cancel()
+
+    async def _once_awake(self, actor: str, method: str, args: tuple[Any, ...], timeout: float) -> Any:
+        name = f"{actor}@{self.id}"
+        waking = self.asleep.get(actor)
+        if waking is not None:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(timeout):
+                    await waking.wait()
+            except TimeoutError as error:
+                raise UnreachableError(name, f"no answer within {timeout:g} s") from error
+            timeout -= time.monotonic() - began
+        return await ask(name, self.actors()[actor], method, *args, timeout=timeout)
 
     def actors(self) -> dict[str, Any]:
         """Give all of them by name."""
@@ -355,9 +370,21 @@ def in_order(number: int) -> str:
     return f"{number:019d}"
 
 
-async def of_all(sites: list[SiteActors], actor: str, method: str, *args: Any) -> list[Any]:
-    """Ask all sites at once, and give the answers in their order. Raises what one of them raises."""
-    return list(await asyncio.gather(*(site.call(actor, method, *args) for site in sites)))
+async def from_sites(
+    sites: Sequence[SiteActors], actor: str, method: str, *args: Any
+) -> tuple[list[Any], list[str]]:
+    """Ask an actor of each site the same, all at once; give the answers, and who can't be reached.
+
+    Raises UnreachableError when no site answers.
+    """
+    found = await asyncio.gather(*(of.call(actor, method, *args) for of in sites), return_exceptions=True)
+    away = [of.id for of, each in zip(sites, found, strict=True) if isinstance(each, UnreachableError)]
+    for each in found:
+        if isinstance(each, BaseException) and (
+            len(away) == len(sites) or not isinstance(each, UnreachableError)
+        ):
+            raise each
+    return [each for each in found if not isinstance(each, BaseException)], away
 
 
 Part = tuple[Sequence[Any], str | None]

@@ -21,7 +21,7 @@ from api.deps import (
     Shelver,
     SiteActors,
     SiteId,
-    of_all,
+    from_sites,
     over_sites,
     site_with,
 )
@@ -94,15 +94,22 @@ async def alarms(
     return await over_sites(campus.chosen(site), limit, cursor, read)
 
 
+class CampusSummary(AlarmSummary):
+    """The same over several sites; those that can't be reached are not in it."""
+
+    unreachable_sites: list[str] = Field(default=[])
+
+
 @router.get("/summary")
-async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> AlarmSummary:
+async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> CampusSummary:
     """Count alarms over all sites, or of one."""
-    parts: list[AlarmSummary] = await of_all(campus.chosen(site), "alarms", "summary")
-    return AlarmSummary(
+    parts, away = await from_sites(campus.chosen(site), "alarms", "summary")
+    return CampusSummary(
         active=sum(each.active for each in parts),
         unacknowledged=sum(each.unacknowledged for each in parts),
         shelved=sum(each.shelved for each in parts),
         by_severity={one: sum(each.by_severity[one] for each in parts) for one in Severity},
+        unreachable_sites=away,
     )
 
 

@@ -17,7 +17,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
-    of_all,
+    from_sites,
     over_sites,
     site_with,
 )
@@ -34,10 +34,10 @@ async def _site(campus: Campus, device_id: int, site: str | None) -> SiteActors:
 
 @router.get("/status")
 async def status(user: CurrentUser, campus: Actors, site: SiteId = None) -> dict[str, DiscoverySummary]:
-    """Count devices by state and show the newest scans, per site."""
+    """Count devices by state and show the newest scans, per site that can be reached."""
     chosen = campus.chosen(site)
-    found = await of_all(chosen, "discovery", "summary")
-    return {of.id: each for of, each in zip(chosen, found, strict=True)}
+    found, away = await from_sites(chosen, "discovery", "summary")
+    return dict(zip((of.id for of in chosen if of.id not in away), found, strict=True))
 
 
 @router.get("/scans")
