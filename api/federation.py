@@ -215,23 +215,22 @@ class Federation:
     async def _look(self, site: SiteActors) -> None:
         there = self._names.get(site.id, set())
         if not set(MAIN) <= there:
-            self._leave(site, "its host runs none of its actors now")
+            self._leave(site, site.away or "its host runs none of its actors now")
             return
         places = self._places.get(site.id, [])
         if self._resolved.get(site.id) != places:
             # Only the head is asked for this: of a site that is away it is done before its host listens.
-            if not await self._resolve(site, there):
-                return
-            self._resolved[site.id] = places
+            if await self._resolve(site, there):
+                self._resolved[site.id] = places
         elif there - site.actors().keys():
             await self._add_actors(site, there - site.actors().keys())
+        if any(getattr(site, name) is None for name in MAIN):
+            return
         if site.away is not None and places and not await _any_listens(places):
             return
         answers, reason = await self._ask(site)
         if not answers:
             self._leave(site, reason)
-            # Perhaps its host has come back as another node: look the names up again.
-            self._resolved.pop(site.id, None)
             return
         if site.away is not None:
             log.info("site %s can be reached", site.id)
@@ -250,6 +249,8 @@ class Federation:
             if (waking := self._waking.pop(site.id, None)) is not None:
                 waking.cancel()
         site.leave(reason)
+        # Perhaps its host comes back with other actors of the same names.
+        self._resolved.pop(site.id, None)
 
     async def _ask(self, site: SiteActors) -> tuple[dict[str, "_Answer"], str]:
         """Ask three actors; give their answers (of a site that is away the first), or why not."""

@@ -123,6 +123,13 @@ async def test_a_site_that_has_not_joined_yet_is_there_and_away(tmp_path: Path) 
         await site.call("nodes", "get", "x")
 
 
+async def test_why_a_site_is_away_stays_said_until_its_actors_are_there(tmp_path: Path) -> None:
+    found = campus()
+    following = federation(found, View(), tmp_path, north="North Building")
+    await following.step()
+    assert found.site("north").away == "it has not joined yet"
+
+
 async def test_a_site_comes_goes_and_comes_back(tmp_path: Path) -> None:
     found, view, host = campus(), View(), Host("one")
     following = federation(found, view, tmp_path)
