@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,9 +14,10 @@ from ray.exceptions import RayError
 from actors.core.clock import now_ms
 from actors.core.host import HostFacts, clock_skew
 from actors.core.names import CAMPUS, NAMESPACE, actor_name
+from api.cluster import use_token
 from api.findings import Finding, judge_certificate, judge_clock, judge_disk, judge_files
 from api.hosts import Node, ray_nodes
-from api.raynode import Head, NodeError, check_version, own_address
+from api.raynode import Head, NodeError, check_version, own_address, version, version_of_head
 
 PATIENCE: Final = 6.0
 """Seconds within which a host answers: one that is away fails after about 5 s."""
@@ -34,6 +34,20 @@ class Reading:
     ahead: int = 0
     """How far its clock is ahead of ours (ms), known to within `slack`."""
     slack: int = 0
+
+
+def check_entry(data: Path, head: Head) -> Finding:
+    """Check that the head would have this host: its token, and its version of OpenCrate."""
+    if not use_token(data):
+        return Finding("fail", f"without a token the head at {head} has nobody", "copy the head's ray-token")
+    try:
+        heads = version_of_head(head)
+        check_version(version(), heads)
+    except NodeError as error:
+        return Finding(
+            "fail", f"the head at {head} won't have this host: {error}", "mend that, then restart it"
+        )
+    return Finding("ok", f"the head at {head} takes this host's token, and its version {version()}")
 
 
 def check_hosts(data: Path, head: Head) -> Iterator[Finding]:
@@ -57,8 +71,7 @@ def check_hosts(data: Path, head: Head) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def _connected(data: Path, head: Head) -> Iterator[None]:
-    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str((data / "ray-token").resolve())
+    use_token(data)
     ray.init(
         address=str(head),
         namespace=NAMESPACE,

@@ -32,15 +32,25 @@ INLINE = 1_000_000
 """Bytes up to which an answer travels with the reply: by way of the object store it takes 1 ms more."""
 
 
+def use_token(data: Path) -> bool:
+    """Let Ray use this installation's token unless another is named; tell whether there is one."""
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return True
+    path = data / "ray-token"
+    if not path.exists():
+        return False
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
+    return True
+
+
 def prepare(data: Path) -> None:
     """Set a token of this installation's own unless one is given, and how answers travel."""
     os.environ.setdefault("RAY_max_direct_call_object_size", str(INLINE))
-    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+    if not use_token(data):
         path = data / "ray-token"
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(32))
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+        use_token(data)
 
 
 def patiently(start: Callable[[], T]) -> T:

@@ -19,7 +19,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from api.checkup import check_hosts
+from api.checkup import check_entry, check_hosts
 from api.config import DEFAULT_PORT, load
 from api.findings import Finding, judge_certificate, judge_clock, judge_disk, judge_files
 from api.foreground import is_owned
@@ -199,7 +199,8 @@ def findings(options: Options) -> Iterator[Finding]:
     yield check_port(options.metrics_port, "metrics", running=running)
     in_building = options.head is not None or (joined is not None and not is_head(options.data))
     if in_building and head is not None:
-        yield check_head(head)
+        reached = check_head(head)
+        yield reached if reached.state == "fail" else check_entry(options.data, head)
     elif (port := head_port(options, joined)) is not None:
         yield check_port(port, "Ray's head", running=running)
     if not in_building and options.page_port is not None:

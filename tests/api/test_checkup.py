@@ -9,9 +9,11 @@ import pytest
 from actors.backup.engine import BackupScheduler
 from actors.core.clock import now_ms
 from actors.core.host import HostFacts, clock_skew, facts
-from api.checkup import Reading, by_host, check_ports, judge
+from api.checkup import Reading, by_host, check_entry, check_ports, judge
 from api.findings import Finding
+from api.headprobe import ProbeError
 from api.hosts import Node
+from api.raynode import VERSION_LABEL, Head, version
 from api.settings import tls
 from tests.certify import authority, certify
 
@@ -114,3 +116,30 @@ def test_a_hosts_certificate_is_told_of(tmp_path: Path, monkeypatch: pytest.Monk
     assert abs(until - now_ms() - 20 * 86_400_000) < 3_600_000
     os.remove(folder / "host.crt")
     assert facts(tmp_path).certificate_until is None
+
+
+def test_whether_the_head_would_have_this_host_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    head = Head("127.0.0.1", 1)
+    assert "without a token" in check_entry(tmp_path, head).what
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+
+    def answers(said: str) -> Finding:
+        def asked(address: str, role: str) -> dict[str, str]:
+            if not said:
+                raise ProbeError("it refuses this host's token")
+            return {VERSION_LABEL: said}
+
+        monkeypatch.setattr("api.raynode.labels_of_head", asked)
+        return check_entry(tmp_path, head)
+
+    assert answers(version()).state == "ok"
+    assert "older than the head's 99.0.0" in answers("99.0.0").what
+    refused = answers("")
+    assert (refused.state, refused.what) == (
+        "fail",
+        "the head at 127.0.0.1:1 won't have this host: it refuses this host's token",
+    )

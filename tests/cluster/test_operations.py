@@ -182,6 +182,7 @@ def test_status_and_doctor_tell_of_all_hosts(ops: Ops) -> None:
     code, said = ops.run(campus.building, "doctor", "--data", str(campus.data))
     assert code == 0, said
     assert "host head (campus)" in said
+    assert f"the head at {campus.head.address}:6379 takes this host's token" in said
 
 
 def test_the_link_is_cut_and_heals(ops: Ops) -> None:
