@@ -254,13 +254,19 @@ class Building:
 
         Raises UsageError when another host took a site over.
         """
-        caretaker = Caretaker(raiser.order, raiser.stand_ins or {}, raiser.recipes, self._options.head)
+        caretaker = Caretaker(
+            raiser.order,
+            raiser.stand_ins or {},
+            raiser.recipes,
+            self._options.head,
+            ended=lambda: node.ended is not None,
+        )
         while not self._ending.should_exit:
             self._pause(WATCH)
+            verdict = Verdict.FINE if node.ended else caretaker.look()
             if node.ended is not None:
                 self._say(f"Ray on this host has ended ({node.ended}); starting again.")
                 return
-            verdict = caretaker.look()
             if verdict is Verdict.TAKEN:
                 raise UsageError(f"{', '.join(caretaker.lost)}: ended by another host that took over")
             if verdict is Verdict.ALONE:

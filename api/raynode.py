@@ -22,9 +22,10 @@ import ray
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
-from api.cluster import ALONE, OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
+from api.cluster import OBJECT_STORE, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
 from api.headprobe import ProbeError, labels_of_head
+from api.leftovers import ALONE, RUNNING, TEMP_PREFIX, clear, note
 from api.processes import descendants, end
 from api.tls import TlsError, certificates, check_head, check_own
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from nicegui import ui
 
 from actors.core.clock import now_ms
+from api.findings import SKEW
 from api.web.alarms import alarms
 from api.web.command import open_command
 from api.web.frame import Frame, enter
@@ -25,6 +26,7 @@ from api.web.parts import (
     trend_link,
     words,
 )
+from api.web.registers import registers
 from api.web.session import id_of, site_of
 from api.web.trends import trends
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
@@ -46,6 +48,7 @@ def install(app: FastAPI, assets: str) -> None:
         ("/trends", trends),
         ("/alarms", alarms),
         ("/health", health),
+        ("/registers", registers),
     )
     for path, view in views:
         _page(app, path, view, assets)
@@ -221,6 +224,10 @@ async def health(frame: Frame, request: Request) -> None:
     """Show how every host, device and component is; hosts only where there are several."""
     with box("oc-head"):
         heading("System health")
+        box("oc-grow")
+        if frame.session.may("manage_discovery"):
+            with anchor("/registers", "oc-act"):
+                words("Modbus registers")
     with box("oc-stack"):
         hosts = box("oc-panel")
         devices = box("oc-panel")
@@ -250,11 +257,21 @@ async def health(frame: Frame, request: Request) -> None:
 def device_row(model: Model, device: dict[str, Any], now: int) -> tuple[str, str, str]:
     """Give a device as (name, state, what is known of it); `now` in ms."""
     name = model.name(model.key(device["device_key"], device["site"]))
-    where = f"{device['protocol']} {device['address'] or ''}, {plural(device['points'], 'point')}"
-    heard = "now" if device["state"] == "online" else ago(device["last_seen"], now)
-    why = f": {device['last_error']}" if device["state"] == "down" else ""
     site = f"{device['site']}: " if model.several else ""
-    return f"{name} ({device['device_key']})", device["state"], f"{site}{where}, heard {heard}{why}"
+    return f"{name} ({device['device_key']})", device["state"], site + device_words(device, now)
+
+
+def device_words(device: dict[str, Any], now: int) -> str:
+    """Say what is known of a device; `now` in ms."""
+    online = device["state"] == "online"
+    parts = [f"{device['protocol']} {device['address'] or ''}", plural(device["points"], "point")]
+    parts.append("heard now" if online else f"heard {ago(device['last_seen'], now)}")
+    if online and device["answer_ms"] is not None:
+        parts.append(f"answers in {device['answer_ms']:.3g} ms")
+    if device["errors"]:
+        parts.append(plural(device["errors"], "error"))
+    why = f": {device['last_error']}" if device["state"] == "down" else ""
+    return ", ".join(parts) + why
 
 
 def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str]]:
@@ -264,6 +281,9 @@ def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str
         heard = "" if each["reachable"] else f", heard {ago(each['last_contact'], now)}"
         runs = ", ".join(each["sites"]) or each["role"]
         more = f"{runs} at {each['address'] or 'an unknown address'}, version {each['version'] or 'unknown'}"
+        skew = each["clock_skew_s"] or 0.0
+        if abs(skew) > SKEW:
+            more += f", clock {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the head's"
         why = f": {each['reason']}" if each["reason"] else ""
         rows.append((each["name"], "online" if each["reachable"] else "down", f"{more}{heard}{why}"))
     return rows

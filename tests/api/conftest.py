@@ -27,7 +27,7 @@ from api.app import create_app
 from api.deps import Campus, SiteActors
 from api.middleware import PAGE
 from api.stores import CAMPUS_STORES, SITE_STORES
-from tests.support import InProcess
+from tests.support import QUICK_HASHER, InProcess
 
 PASSWORD = "correct horse battery"
 
@@ -70,6 +70,11 @@ def binding(number: int) -> ProtocolBinding:
 def backups(site: str, folder: Path, actors: dict[str, Any]) -> InProcess:
     stores = {name: each for name, each in actors.items() if isinstance(each.target, Store)}
     return InProcess(BackupScheduler(site, folder, stores))
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.user.store.PasswordHasher", QUICK_HASHER)
 
 
 @pytest.fixture

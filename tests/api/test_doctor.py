@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from api import doctor
 from api.cli import app
-from api.cluster import RUNNING, note
 from api.doctor import check_campus, check_certificate, check_folder, check_head, check_port, check_token
 from api.findings import Finding, judge_certificate, judge_clock
+from api.leftovers import RUNNING, note
 from api.raynode import Head, running_head, version
 from api.settings import tls
 from tests.certify import authority, certify

@@ -124,6 +124,21 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(bench: Bench) -> None
         assert await connection.read(1, "holding", 9, 1) == [9]
 
 
+async def test_a_late_answer_is_not_taken_for_one_over_the_next_connection(bench: Bench) -> None:
+    seen: list[int] = []
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        seen.append(transaction)
+        return b"" if len(seen) % 3 == 0 else frame(transaction, unit, b"\x03\x04" + pdu[1:5])
+
+    device = await bench.device({}, behave)
+    async with line(device) as connection:
+        for _ in range(8):
+            await ask(connection)
+    assert device.connections > 3
+    assert len(set(seen)) == len(seen)
+
+
 async def test_a_cancelled_request_leaves_no_answer_for_the_next(bench: Bench) -> None:
     async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
         await asyncio.sleep(0.05)
@@ -188,12 +203,3 @@ async def test_unit_255_may_answer_as_0_as_both_name_the_device_itself(bench: Be
     device = await bench.device({}, wrong(lambda t, u, p: frame(t, 0, GOOD)))
     async with line(device) as connection:
         assert await connection.read(255, "holding", 0, 2) == [1, 2]
-
-
-async def test_identification_gives_vendor_and_product(bench: Bench) -> None:
-    objects = b"\x00\x04acme\x01\x03X1\x00\x02\x031.2"
-    device = await bench.device(
-        {}, wrong(lambda t, u, p: frame(t, u, b"\x2b\x0e\x01\x01\x00\x00\x03" + objects))
-    )
-    async with line(device) as connection:
-        assert await connection.identify(1, 0.15) == {0: "acme", 1: "X1", 2: "1.2"}
