@@ -26,7 +26,9 @@ crash: $(VENV)/.ready-for-tests
 
 # Hosts in namespaces whose links, heads, disks and actors are pulled, and a table of what that cost. Needs root.
 plugs: $(VENV)/.ready-for-tests
-	$(BIN)/python -m pytest -s -m plugs tests/cluster/test_plugs.py
+	@{ PATH="$$PATH:/usr/sbin"; command -v sshd && command -v rsync && command -v cc; } >/dev/null \
+		|| { echo "installing openssh-server, rsync and gcc"; $(call APT,openssh-server rsync gcc libc6-dev); }
+	$(BIN)/python -m pytest -s -m plugs tests/cluster
 
 # The figures that must hold, each beside its peer; writes bench/results.md. `ARGS=--large` adds the long run.
 bench: $(VENV)/.ready-for-bench
@@ -54,6 +56,7 @@ $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
 	@PATH="$$PATH:/usr/sbin:/sbin"; command -v ip >/dev/null || { echo "installing iproute2"; $(call APT,iproute2); }
 	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
+	@command -v systemd-analyze >/dev/null || { echo "installing systemd"; $(call APT,systemd); }
 	@command -v prometheus >/dev/null || { echo "installing prometheus"; $(call APT,prometheus); }
 	@touch $@
 

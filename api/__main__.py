@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from api.settings import SETTINGS
+from api.settings import SETTINGS, tls
 
 TOKEN_FILE = Path("~/.ray/auth_token")
 """Where Ray looks for its token unless told otherwise."""
@@ -12,11 +12,23 @@ TOKEN_FILE = Path("~/.ray/auth_token")
 
 def environment(arguments: list[str]) -> dict[str, str]:
     """Give Ray's environment. A cluster that is joined decides itself whether it asks for a token."""
-    joins = any(each == "--address" or each.startswith("--address=") for each in arguments)
+    found = dict(SETTINGS)
+    joins = arguments[:1] == ["up"] and _option(arguments, "--address") is not None
     named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if joins and not named and not TOKEN_FILE.expanduser().exists():
-        return {key: value for key, value in SETTINGS.items() if key != "RAY_AUTH_MODE"}
-    return SETTINGS
+        del found["RAY_AUTH_MODE"]
+    folder = _option(arguments, "--tls") or os.environ.get("OPENCRATE_TLS")
+    return found | (tls(folder) if folder else {})
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    """Give what an option says; None where it isn't named."""
+    for number, each in enumerate(arguments):
+        if each.startswith(f"{name}="):
+            return each.partition("=")[2]
+        if each == name:
+            return (*arguments, "")[number + 1]
+    return None
 
 
 def main() -> None:

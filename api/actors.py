@@ -16,6 +16,7 @@ import ray
 
 from actors.core.metrics import EVERY, Meters, measured
 from actors.core.names import NAMESPACE, actor_name
+from actors.core.peer import take_back
 from actors.core.store import Store
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(site_actor)s %(name)s: %(message)s"
@@ -74,13 +75,25 @@ class Started:
     """Mixed into an actor: sets logging up and calls `start` whenever Ray (re)creates it."""
 
     def __init__(
-        self, log_folder: str, full_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        log_folder: str | None,
+        full_name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        mark: Path | None = None,
     ) -> None:
-        """Build the plain class below, then let it start."""
-        configure_logging(Path(log_folder), full_name)
+        """Build the plain class below, then let it start.
+
+        `log_folder` is None in a process that logs already; `mark` says where one that stands in for this
+        actor says so: it gives its place up first.
+        """
+        if log_folder is not None:
+            configure_logging(Path(log_folder), full_name)
         log = logging.getLogger(__name__)
         log.info("%s is starting", full_name)
         try:
+            if mark is not None and take_back(mark):
+                log.warning("%s takes its place back from its stand-in", full_name)
             super().__init__(*args, **kwargs)
         except Exception:
             log.exception("%s can't start", full_name)
@@ -125,7 +138,14 @@ class Started:
 
 
 def create(
-    plain: type, name: str, site: str, log_folder: Path, *args: Any, pin_to: str | None = None, **kwargs: Any
+    plain: type,
+    name: str,
+    site: str,
+    log_folder: Path,
+    *args: Any,
+    pin_to: str | None = None,
+    mark: Path | None = None,
+    **kwargs: Any,
 ) -> Any:
     """Raise one detached actor of a plain class and give its handle.
 
@@ -133,13 +153,6 @@ def create(
     one call at a time; classes with async methods run on an event loop.
     """
     full_name = actor_name(name, site)
-    clash = {each for each in vars(Started) if not each.startswith("__") and hasattr(plain, each)}
-    if clash:
-        raise TypeError(f"{plain.__name__} has {', '.join(clash)} too, which the actor's start would hide")
-    members: dict[str, Any] = {"__doc__": plain.__doc__, "__module__": plain.__module__}
-    if issubclass(plain, Store):
-        members |= measured(plain, _meters_of)
-    actor_class = type(plain.__name__, (Started, plain), members)
     options: dict[str, Any] = {
         "name": full_name,
         "namespace": NAMESPACE,
@@ -148,11 +161,23 @@ def create(
         "max_restarts": -1,
         "get_if_exists": False,
     }
-    if not _is_async(plain):
+    if not is_async(plain):
         options["max_concurrency"] = 1
     if pin_to:
         options["label_selector"] = {"ray.io/node-id": pin_to}
-    return ray.remote(actor_class).options(**options).remote(str(log_folder), full_name, args, kwargs)
+    made: Any = ray.remote(actor_class(plain)).options(**options)
+    return made.remote(str(log_folder), full_name, args, kwargs, mark)
+
+
+def actor_class(plain: type) -> type:
+    """Give the class of the actor that a plain class becomes. Raises TypeError where names clash."""
+    clash = {each for each in vars(Started) if not each.startswith("__") and hasattr(plain, each)}
+    if clash:
+        raise TypeError(f"{plain.__name__} has {', '.join(clash)} too, which the actor's start would hide")
+    members: dict[str, Any] = {"__doc__": plain.__doc__, "__module__": plain.__module__}
+    if issubclass(plain, Store):
+        members |= measured(plain, _meters_of)
+    return type(plain.__name__, (Started, plain), members)
 
 
 def _meters_of(actor: Any) -> Meters | None:
@@ -160,5 +185,6 @@ def _meters_of(actor: Any) -> Meters | None:
     return getattr(actor, "_meters", None)
 
 
-def _is_async(plain: type) -> bool:
+def is_async(plain: type) -> bool:
+    """Tell whether a plain class has async methods, and so runs on an event loop."""
     return any(inspect.iscoroutinefunction(getattr(plain, each, None)) for each in dir(plain))

@@ -13,34 +13,21 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from api.config import DEFAULT_PORT
+from api.checkup import check_entry, check_hosts
+from api.config import DEFAULT_PORT, load
+from api.findings import Finding, judge_certificate, judge_clock, judge_disk, judge_files
 from api.foreground import is_owned
-from api.raynode import METRICS_PORT, Head, NodeError, check_version
+from api.raynode import METRICS_PORT, Head, NodeError, check_version, own_address, running_head
+from api.tls import TlsError, certificates
+from api.tls import check_head as check_tls
 
-FREE_BYTES: Final = 2_000_000_000
-"""Below this the disk is called nearly full; below a tenth of it, full."""
-OPEN_FILES: Final = 8192
-"""Ray's processes and the stores open some thousand files and sockets."""
-SKEW: Final = 2.0
-"""Seconds between two hosts' clocks that nobody minds; from ten times that on, it is a fault."""
 TIMEOUT: Final = 5.0
-
-State = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's."""
-
-    state: State
-    what: str
-    do: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +38,8 @@ class Options:
     url: str
     head: Head | None
     metrics_port: int = METRICS_PORT
+    config: Path | None = None
+    """`campus.yaml`, which says where the head's Ray is to listen."""
 
     @property
     def page_port(self) -> int | None:
@@ -70,10 +59,7 @@ def check_folder(data: Path, free: int | None = None) -> Iterator[Finding]:
     if not os.access(data, os.W_OK | os.X_OK):
         yield Finding("fail", f"{data} can't be written", "give it to the user that runs OpenCrate: chown")
         return
-    left = shutil.disk_usage(data).free if free is None else free
-    state: State = "ok" if left >= FREE_BYTES else "warn" if left >= FREE_BYTES / 10 else "fail"
-    do = "" if state == "ok" else "make room, or shorten the retention of history and backups"
-    yield Finding(state, f"{data} can be written, {left / 1e9:.1f} GB are free", do)
+    yield judge_disk(str(data), shutil.disk_usage(data).free if free is None else free)
 
 
 def check_token(data: Path, *, joins: bool) -> Iterator[Finding]:
@@ -100,13 +86,24 @@ def check_versions() -> Iterator[Finding]:
     yield Finding("ok" if good else "fail", told, "" if good else "install Python 3.11 or newer")
 
 
-def check_limits() -> Iterator[Finding]:
-    """Check how many files a process may open (Ray raises the soft limit up to the hard one)."""
+def check_limits() -> Finding:
+    """Check how many files a process may open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or hard >= OPEN_FILES:
-        yield Finding("ok", "enough files may be open")
-    else:
-        yield Finding("warn", f"only {hard} files may be open", f"LimitNOFILE={OPEN_FILES * 8} in the unit")
+    return judge_files(None if hard == resource.RLIM_INFINITY else hard)
+
+
+def check_certificate(head: Head | None) -> Iterator[Finding]:
+    """Check this host's certificate, where one is named, and whether the head and this host agree on TLS."""
+    mine = certificates()
+    try:
+        if mine is not None:
+            mine.check(*([] if head is None else [own_address(head)]))
+            yield judge_certificate(mine.read().not_valid_after_utc.timestamp() - time.time())
+        if head is not None:
+            check_tls(head.address, head.port, mine)
+            yield Finding("ok", f"the head at {head} and this host agree: {'TLS' if mine else 'no TLS'}")
+    except (TlsError, NodeError) as error:
+        yield Finding("fail", str(error), "make or renew it as docs/security.md says, on all hosts or none")
 
 
 def check_port(port: int, what: str, *, running: bool) -> Finding:
@@ -120,17 +117,6 @@ def check_port(port: int, what: str, *, running: bool) -> Finding:
                 return Finding("ok", f"port {port} ({what}) is in use, and OpenCrate runs here")
             return Finding("fail", f"port {port} ({what}) is taken by another", "end that, or choose another")
     return Finding("ok", f"port {port} ({what}) is free")
-
-
-def check_clock(theirs: float, ours: float, slack: float = 1.0) -> Finding:
-    """Compare the head's clock (s) with this host's; `slack` (s) is how exactly theirs is known."""
-    skew = ours - theirs
-    off = max(0.0, abs(skew) - slack)
-    told = f"the clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the head's"
-    if off <= SKEW:
-        return Finding("ok", "the clock agrees with the head's")
-    do = "run chrony or systemd-timesyncd on both hosts"
-    return Finding("warn" if off <= 10 * SKEW else "fail", told, do)
 
 
 def check_head(head: Head) -> Finding:
@@ -163,7 +149,7 @@ def check_campus(url: str, transport: httpx.BaseTransport | None = None) -> Iter
     if "date" in answer.headers:
         # The header has whole seconds, of some moment between the question and the answer.
         theirs = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
-        yield check_clock(theirs, (asked + came) / 2, slack=1.0 + (came - asked) / 2)
+        yield judge_clock((asked + came) / 2 - theirs, 1.0 + (came - asked) / 2, "the head's")
     try:
         check_version(version("opencrate-campus"), heads)
         yield Finding("ok", f"version {version('opencrate-campus')} goes with the head's {heads}")
@@ -181,21 +167,48 @@ def check_campus(url: str, transport: httpx.BaseTransport | None = None) -> Iter
             yield Finding("ok", f"host {host}: nothing is down")
 
 
+def is_head(data: Path) -> bool:
+    """Tell whether this host has been the head of several: Ray's head keeps what it knows there."""
+    return (data / "gcs").is_dir()
+
+
+def head_port(options: Options, joined: Head | None) -> int | None:
+    """Give where Ray's head listens on this host, or is to listen; None on a machine that is no head.
+
+    Raises ConfigFileError.
+    """
+    if joined is not None:
+        return joined.port
+    path = options.config or Path("campus.yaml")
+    if options.config is not None or path.exists():
+        head = load(path).config.head
+        return None if head is None else head.port
+    return DEFAULT_PORT if is_head(options.data) else None
+
+
 def findings(options: Options) -> Iterator[Finding]:
     """Check all; each finding comes as soon as it is known."""
     yield from check_folder(options.data)
     yield from check_token(options.data, joins=options.head is not None)
     yield from check_versions()
-    yield from check_limits()
+    yield check_limits()
     running = is_owned(options.data)
+    joined = running_head(options.data) if running else None
+    head = options.head or joined
+    yield from check_certificate(head)
     yield check_port(options.metrics_port, "metrics", running=running)
-    if options.head is None and options.page_port is not None:
+    in_building = options.head is not None or (joined is not None and not is_head(options.data))
+    if in_building and head is not None:
+        reached = check_head(head)
+        yield reached if reached.state == "fail" else check_entry(options.data, head)
+    elif (port := head_port(options, joined)) is not None:
+        yield check_port(port, "Ray's head", running=running)
+    if not in_building and options.page_port is not None:
         yield check_port(options.page_port, "page and API", running=running)
-    if (options.data / "gcs").is_dir():
-        yield check_port(DEFAULT_PORT, "Ray's head", running=running)
-    if options.head is not None:
-        yield check_head(options.head)
-    yield from check_campus(options.url)
+    if not in_building or options.page_port is None:
+        yield from check_campus(options.url)
+    if joined is not None:
+        yield from check_hosts(options.data, joined)
 
 
 def run(options: Options, console: Console) -> int:

@@ -2,64 +2,57 @@
 
 import contextlib
 import logging
+import math
+import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-import ray
-from ray.exceptions import ActorDiedError, RayError
+from ray.exceptions import RayError
 from rich.console import Console
 
 from api.actors import configure_logging
-from api.cluster import Cluster
+from api.caretaker import Caretaker, Verdict
+from api.cluster import Cluster, prepare
 from api.config import Campus, load
 from api.fencing import fence
 from api.foreground import Stop, UsageError, own, rising, simulated_building
-from api.raising import Raiser, take_down
+from api.raising import HeadAwayError, Raiser, take_down
 from api.raynode import (
     Head,
     NodeError,
     RayNode,
+    check_certificates,
     check_version,
     own_address,
     version,
     version_of_head,
 )
+from api.settings import tls
+from api.tls import TlsError, check_own
 from api.up import DEMO
 
 log = logging.getLogger(__name__)
 
-WATCH: Final = 3.0
-"""Seconds between two looks at this host's Ray and actors."""
-PATIENCE: Final = 5.0
-"""Seconds that an actor may take to say how it is."""
+WATCH: Final = 1.0
+"""Seconds between two looks at this host's Ray and actors, or at whether the head answers."""
 AGAIN: Final = 2.0
 """Seconds until the head is asked again."""
 TRIES: Final = 5
-"""Looks in a row without an answer, of the head at the start or of an actor, that count as none."""
-SETTLED: Final = 10
+"""Looks in a row without an answer of the head at the start that count as none."""
+SETTLED: Final = 30
 """Looks in a row at which the head must have answered before a host that runs alone joins again."""
-REFUSED: Final = 600.0
+REFUSED: Final = 60.0
 """Seconds until a host that the head refused tries again."""
-ESSENTIAL: Final = frozenset(
-    (
-        "bus",
-        "points",
-        "nodes",
-        "history",
-        "alarms",
-        "overrides",
-        "commands",
-        "alarm_engine",
-        "bacnet",
-        "modbus",
-    )
-)
-"""Without one of these a building isn't read, kept, alarmed or commanded."""
+
+
+ALONE: Final = "OPENCRATE_ALONE"
+"""In the environment: why this host is not to join."""
+TLS_VARIABLES: Final = frozenset(("OPENCRATE_TLS", *tls("")))
 
 
 @dataclass(frozen=True)
@@ -73,6 +66,8 @@ class Options:
     address: str | None
     demo: bool
     metrics_port: int | None
+    alone: str | None = None
+    """Why this host is not to join at all, where that is so."""
 
 
 def read_sites(options: Options) -> Campus:
@@ -121,15 +116,22 @@ class Building:
 
     def run(self) -> None:
         """Stay until a signal. Raises AlreadyRunningError when another host runs one of the sites."""
+        if self._options.alone is not None:
+            self._alone(f"is not asked: {self._options.alone}", math.inf)
+            return
+        node: RayNode | None = None
         while not self._ending.should_exit:
-            if not self._head_answers():
-                self._alone("does not answer")
+            if node is None and not self._head_answers():
+                node = self._alone("does not answer")
                 continue
             try:
-                self._joined()
+                self._joined(node)
+                node = None
             except NodeError as error:
                 # A building must not stand still because its host is refused: say why, and go on.
-                self._alone(f"can't be joined: {error}", REFUSED)
+                node = self._alone(f"can't be joined: {error}", REFUSED)
+        if node is not None:
+            node.close()
 
     def _head_answers(self) -> bool:
         """Ask the head some times; a signal ends it too."""
@@ -147,47 +149,64 @@ class Building:
             time.sleep(0.2)
         self._stop.server = before
 
-    def _joined(self) -> None:
+    def _node(self, *, beside: bool = False) -> RayNode:
+        """Start this host's Ray node, if the head has it. Raises NodeError."""
+        options = self._options
+        prepare(options.data)
+        address = options.address or own_address(options.head)
+        check_certificates(options.head, address)
+        check_version(version(), version_of_head(options.head))
+        return RayNode(
+            options.data,
+            options.head,
+            address,
+            is_head=False,
+            sites=[site.id for site in self._campus.config.sites],
+            metrics_port=options.metrics_port,
+            beside=beside,
+        )
+
+    def _joined(self, node: RayNode | None) -> None:
         """Run as a part of the campus, until a signal, until Ray ends or until this host must go on alone.
 
-        Raises NodeError when this host is refused, and AlreadyRunningError.
+        `node` has been started already where this host was alone before. Raises NodeError when this host is
+        refused, and AlreadyRunningError.
         """
         options = self._options
         with rising(self._console) as told, contextlib.ExitStack() as stack:
-            node = RayNode(
-                options.data,
-                options.head,
-                options.address or own_address(options.head),
-                is_head=False,
-                sites=[site.id for site in self._campus.config.sites],
-                metrics_port=options.metrics_port,
-            )
+            if node is None:
+                node = self._node()
+            else:
+                node.connect()
             stack.callback(node.close)
-            heads = version_of_head()
-            if heads is None:
-                raise NodeError(f"there is no OpenCrate head at {options.head}")
-            check_version(version(), heads)
             for site in self._campus.config.sites:
                 fence(site.id)
-            order = self._raise(told, stack)
+            try:
+                raiser = self._raise(told, stack, stand_ins=True)
+            except (RayError, TimeoutError, HeadAwayError) as error:
+                if self._options.head.answers():
+                    raise
+                self._say(f"{self._sites} did not rise: {error}")
+                return
             stack.pop_all()
         try:
             self._say(
                 f"{self._sites} is up on {socket.gethostname()}, a part of the campus at {options.head}."
             )
             self._stop.server = self._ending
-            self._watch(node, order)
+            self._watch(node, raiser)
         finally:
             self._stop.server = None
             if node.ended is None:
                 self._say("Stopping: bridges first, stores last ...")
-                take_down(order)
+                take_down(raiser.order)
             node.close()
 
-    def _alone(self, why: str, least: float = 0.0) -> None:
+    def _alone(self, why: str, least: float = 0.0) -> RayNode | None:
         """Run on a Ray of this host's own, until a signal or until the head has answered for some time.
 
-        `least` is how long (s) to stay alone in any case.
+        `least` is how long (s) to stay alone in any case. Gives this host's node of the campus, which was
+        started before anything here was stopped; None after a signal.
         """
         self._say(f"The head at {self._options.head} {why}; {self._sites} runs alone meanwhile.")
         began = time.monotonic()
@@ -196,78 +215,89 @@ class Building:
                 stack.callback(Cluster(self._options.data, None).close)
                 self._raise(told, stack)
             self._say(f"{self._sites} is up on {socket.gethostname()}, alone.")
+            node: RayNode | None = None
             answered = 0
-            while not self._ending.should_exit:
-                if answered >= SETTLED and time.monotonic() - began >= least:
-                    break
+            while not self._ending.should_exit and node is None:
                 self._pause(WATCH)
                 answered = answered + 1 if self._options.head.answers() else 0
+                if answered >= SETTLED and time.monotonic() - began >= least:
+                    try:
+                        node = self._node(beside=True)
+                    except NodeError as error:
+                        self._say(f"The head at {self._options.head} can't be joined: {error}")
+                        began, least = time.monotonic(), REFUSED
             self._say("Stopping: bridges first, stores last ...")
+        return node
 
-    def _raise(self, told: Any, stack: contextlib.ExitStack) -> list[tuple[str, Any]]:
+    def _raise(self, told: Any, stack: contextlib.ExitStack, *, stand_ins: bool = False) -> Raiser:
         """Raise the sites on the Ray that this process is in; `stack` takes them down."""
         self._stop.install()
-        raiser = Raiser(self._campus, self._options.data, version(), told, sites_only=True)
+        raiser = Raiser(
+            self._campus,
+            self._options.data,
+            version(),
+            told,
+            sites_only=True,
+            stand_ins=stand_ins,
+            head_answers=self._options.head.answers if stand_ins else lambda: True,
+        )
         stack.callback(take_down, raiser.order)
         raiser.raise_sites()
-        return raiser.order
+        return raiser
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
         log.info("%s", text)
 
-    def _watch(self, node: RayNode, order: list[tuple[str, Any]]) -> None:
+    def _watch(self, node: RayNode, raiser: Raiser) -> None:
         """Return on a signal, when Ray ended, or when an actor needs the head to rise and there is none.
 
         Raises UsageError when another host took a site over.
         """
-        silent: dict[str, int] = {}
+        caretaker = Caretaker(
+            raiser.order,
+            raiser.stand_ins or {},
+            raiser.recipes,
+            self._options.head,
+            ended=lambda: node.ended is not None,
+        )
         while not self._ending.should_exit:
             self._pause(WATCH)
+            verdict = Verdict.FINE if node.ended else caretaker.look()
             if node.ended is not None:
                 self._say(f"Ray on this host has ended ({node.ended}); starting again.")
                 return
-            states = _states(order)
-            lost = [name for name, state in states.items() if state is _State.GONE]
-            if lost:
-                raise UsageError(f"{', '.join(lost)}: ended by another host that took over")
-            silent = {
-                name: silent.get(name, 0) + 1
-                for name, state in states.items()
-                if state is _State.SILENT and name.partition("@")[0] in ESSENTIAL
-            }
-            dead = [name for name, times in silent.items() if times >= TRIES]
-            if dead and not self._options.head.answers():
-                self._say(f"{', '.join(dead)} died while the head is away.")
+            if verdict is Verdict.TAKEN:
+                raise UsageError(f"{', '.join(caretaker.lost)}: ended by another host that took over")
+            if verdict is Verdict.ALONE:
+                self._say(f"{', '.join(caretaker.lost)} died while the head is away.")
                 return
 
 
-class _State(Enum):
-    ANSWERS = "answers"
-    SILENT = "silent"
-    GONE = "gone"
-    """Dead for ever: one that restarts, or that is slow, isn't."""
+def without_tls(why: str) -> NoReturn:
+    """Begin again without TLS, to run alone: a building must not stand still for a certificate that ended.
 
-
-def _states(order: list[tuple[str, Any]]) -> dict[str, _State]:
-    """Ask all actors at once how they are."""
-    asked = {handle.health.remote(): name for name, handle in order}
-    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
-    found = {asked[reference]: _State.SILENT for reference in late}
-    for reference in done:
-        try:
-            ray.get(reference)
-            found[asked[reference]] = _State.ANSWERS
-        except ActorDiedError:
-            found[asked[reference]] = _State.GONE
-        except RayError:
-            found[asked[reference]] = _State.SILENT
-    return found
+    Without TLS it asks no head: an impostor would be told the token. Renew the certificate and restart.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in TLS_VARIABLES}
+    arguments: list[str] = []
+    words = iter(sys.argv[1:])
+    for each in words:
+        if each == "--tls":
+            next(words, None)
+        elif not each.startswith("--tls="):
+            arguments.append(each)
+    program = [sys.executable, "-m", "api", *arguments]
+    os.execve(sys.executable, program, environment | {ALONE: why})  # noqa: S606 - this program itself
 
 
 def run(options: Options, console: Console) -> None:
     """Join, and stay until a signal. Raises OpenCrateError for what a user can mend."""
     campus = read_sites(options)
+    try:
+        check_own(*([] if options.address is None else [options.address]))
+    except TlsError as error:
+        without_tls(str(error))
     with own(options.data), Stop() as stop:
         configure_logging(options.data / "logs", f"join@{socket.gethostname()}")
         with contextlib.ExitStack() as stack:

@@ -17,6 +17,12 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
+def process(pid: int) -> Process | None:
+    """Give the process that has this number now; None where there is none."""
+    stat = _stat(pid)
+    return (pid, int(stat[19])) if stat else None
+
+
 def descendants(pid: int) -> set[Process]:
     """Give all that descend from `pid`, without itself."""
     children: dict[int, list[Process]] = {}

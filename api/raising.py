@@ -2,10 +2,11 @@
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ray
 
@@ -17,7 +18,9 @@ from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
 from actors.bus.journal import JournalStore
 from actors.core.clock import now_ms
+from actors.core.errors import OpenCrateError
 from actors.core.names import CAMPUS, actor_name
+from actors.core.peer import Peer, bare
 from actors.history.client import AppendTo
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
@@ -31,6 +34,8 @@ from api.actors import create
 from api.config import Campus, SiteConfig
 from api.deps import Campus as CampusActors
 from api.deps import SiteActors
+from api.standin import NAME as STAND_IN
+from api.standin import Recipe, StandIn
 from api.stores import CAMPUS_STORES, SITE_STORES
 from bridges.bacnet.bridge import BacnetBridge
 from bridges.config import BacnetDevice, BacnetNetwork, ModbusDevice, ModbusNetwork
@@ -42,8 +47,13 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 """Told with (name, how many are up, how many there will be) as actors rise."""
 
+MARKS: Final = "standing-in"
+"""The folder in a site's that says which actors are stood in for."""
+
 READY_TIMEOUT = 120.0
 """Seconds that one actor may take to answer for the first time, on a busy machine."""
+SLICE = 5.0
+"""Seconds without a further actor, after which the head is looked for."""
 
 
 @dataclass
@@ -58,22 +68,40 @@ class Raiser:
     """Raise a campus, or some sites of one, on this host of the Ray cluster that this process is in."""
 
     def __init__(
-        self, campus: Campus, data: Path, version: str, progress: Progress, *, sites_only: bool = False
+        self,
+        campus: Campus,
+        data: Path,
+        version: str,
+        progress: Progress,
+        *,
+        sites_only: bool = False,
+        stand_ins: bool = False,
+        head_answers: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Take what to raise and where its files are; `sites_only` leaves the campus actors to the head."""
+        """Take what to raise and where its files are; `sites_only` leaves the campus actors to the head.
+
+        `stand_ins` raises one more actor for each site, which can take the place of any other one.
+        `head_answers` tells whether Ray's head does: without it no actor rises.
+        """
         self._campus, self._data, self._version, self._progress = campus, data.resolve(), version, progress
         self._logs = self._data / "logs"
+        self._head_answers = head_answers
         self.order: list[tuple[str, Any]] = []
+        self.recipes: dict[str, dict[str, Recipe]] = {}
+        """How the actors of each site are made, for its stand-in."""
+        self.stand_ins: dict[str, Any] | None = {} if stand_ins else None
         self._up = 0
         self._sites = [site for site in campus.config.sites if not site.joins]
         self._total = 0 if sites_only else 4 + len(CAMPUS_STORES)
-        self._total += sum(11 + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
+        self._total += sum(11 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_sites(self) -> dict[str, SiteActors]:
         """Raise the actors of each site that isn't raised by a host of its own."""
         sites = {site.id: self._site(site) for site in self._sites}
         self._settle()
+        for site, stand_in in (self.stand_ins or {}).items():
+            ray.get(stand_in.prepare.remote(self.recipes[site]), timeout=READY_TIMEOUT)
         return sites
 
     def raise_all(self) -> CampusActors:
@@ -81,16 +109,19 @@ class Raiser:
         bus = self._create(EventBus, "bus", CAMPUS, CAMPUS)
         users = self._create(UserStore, "users", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
         audit = self._create(AuditStore, "audit", CAMPUS, str(self._data / CAMPUS), Publisher(bus))
+        self._ready("users", users)
+        # Buildings before the campus's other stores: a restart must not leave devices unread for longer.
+        sites = self.raise_sites()
         stores = {
             name: self._create(plain, name, CAMPUS, str(self._data / CAMPUS), Publisher(bus))
             for name, plain in CAMPUS_STORES.items()
         }
         backups = self._backups(CAMPUS, {"users": users, "audit": audit} | stores)
-        self._ready("users", users)
+        self._settle()
         return CampusActors(
             name=self._campus.config.campus,
             version=self._version,
-            sites=self.raise_sites(),
+            sites=sites,
             users=users,
             audit=audit,
             bus=bus,
@@ -99,29 +130,37 @@ class Raiser:
         )
 
     def _site(self, site: SiteConfig) -> SiteActors:
+        """Raise a site: first what reads the devices and keeps what they say, then all that goes by it."""
         folder = str(self._data / site.id)
+        self._stand_in(site.id)
         journal = self._create(JournalStore, "journal", site.id, folder)
         bus = self._create(EventBus, "bus", site.id, site.id, journal=journal)
         publish = Publisher(bus)
         nodes = self._create(NodeStore, "nodes", site.id, folder, publish)
         history = self._create(HistoryStore, "history", site.id, folder, publish)
-        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         feed = HistoryFeed(AppendTo(history), Path(folder) / "history.queue")
         points = self._create(PointStore, "points", site.id, site.id, publish, feed)
+        self._settle()
+        wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
+        ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
+        bridges = {
+            protocol: self._bridge(protocol, site, nodes, points, publish, history)
+            for protocol in _protocols(site)
+        }
+        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
         overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
-        stores = {
-            name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
-        }
         self._settle()
-        self._model(site, nodes, alarms)
-        bridges: dict[str, Any] = {}
-        for protocol in _protocols(site):
-            bridges[protocol] = self._bridge(protocol, site, nodes, points, publish)
+        configs = alarm_configs(site.devices, self._campus.profiles)
+        ray.get(alarms.apply_configs.remote(configs, "campus.yaml"), timeout=READY_TIMEOUT)
         engine = self._create(AlarmEngine, "alarm_engine", site.id, site.id, bus, alarms, points, nodes=nodes)
         commands = self._create(
             CommandEngine, "commands", site.id, site.id, nodes, points, overrides, bridges, publish, bus
         )
+        self._settle()
+        stores = {
+            name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
+        }
         kept = {"nodes": nodes, "history": history, "alarms": alarms, "overrides": overrides}
         backups = self._backups(site.id, kept | stores | {"journal": journal})
         return SiteActors(
@@ -146,12 +185,23 @@ class Raiser:
             BackupScheduler, "backups", site, site, folder, stores, every=every, keep=settings.keep
         )
 
-    def _bridge(self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher) -> Any:
+    def _bridge(
+        self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher, history: Any
+    ) -> Any:
         if protocol == "bacnet":
             networks: list[Any] = [each for each in site.networks if isinstance(each, BacnetNetwork)]
             devices: list[Any] = [each for each in site.devices if isinstance(each, BacnetDevice)]
             return self._create(
-                BacnetBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
+                BacnetBridge,
+                protocol,
+                site.id,
+                site.id,
+                networks,
+                devices,
+                nodes,
+                points,
+                publish,
+                history=history,
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
         devices = [each for each in site.devices if isinstance(each, ModbusDevice)]
@@ -159,15 +209,25 @@ class Raiser:
             ModbusBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
         )
 
-    def _model(self, site: SiteConfig, nodes: Any, alarms: Any) -> None:
-        """Bring the site's nodes and alarm configurations in line with `campus.yaml`; edits by users stay."""
-        wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
-        ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
-        configs = alarm_configs(site.devices, self._campus.profiles)
-        ray.get(alarms.apply_configs.remote(configs, "campus.yaml"), timeout=READY_TIMEOUT)
+    def _stand_in(self, site: str) -> None:
+        """Raise who can stand in for the actors of a site that are raised after it."""
+        if self.stand_ins is None:
+            return
+        marks = self._data / site / MARKS
+        shutil.rmtree(marks, ignore_errors=True)
+        handle = create(StandIn, STAND_IN, site, self._logs, site, marks, pin_to=self._pin)
+        self.order.append((actor_name(STAND_IN, site), handle))
+        self.stand_ins[site], self.recipes[site] = handle, {}
 
     def _create(self, plain: type, name: str, site: str, *args: Any, **kwargs: Any) -> Any:
-        handle = create(plain, name, site, self._logs, *args, pin_to=self._pin, **kwargs)
+        stand_in = (self.stand_ins or {}).get(site)
+        if stand_in is None:
+            handle = create(plain, name, site, self._logs, *args, pin_to=self._pin, **kwargs)
+        else:
+            mark = self._data / site / MARKS / name
+            own = create(plain, name, site, self._logs, *args, pin_to=self._pin, mark=mark, **kwargs)
+            handle = Peer(name, own, stand_in, mark)
+            self.recipes[site][name] = Recipe(plain, args, kwargs)
         self.order.append((actor_name(name, site), handle))
         return handle
 
@@ -178,13 +238,33 @@ class Raiser:
         """Wait for all that were begun; they rise side by side."""
         waiting = {handle.health.remote(): name for name, handle in self.order[self._up :]}
         refs = list(waiting)
+        left, missed = READY_TIMEOUT, 0
         while refs:
-            done, refs = ray.wait(refs, num_returns=1, timeout=READY_TIMEOUT)
+            done, refs = ray.wait(refs, num_returns=1, timeout=SLICE)
             if not done:
-                raise TimeoutError(f"{', '.join(waiting[ref] for ref in refs)} did not rise")
+                left -= SLICE
+                names = ", ".join(waiting[ref] for ref in refs)
+                missed = 0 if self._head_answers() else missed + 1
+                if missed > 1:
+                    raise HeadAwayError(names)
+                if left <= 0:
+                    raise TimeoutError(f"{names} did not rise")
+                continue
+            left = READY_TIMEOUT
             ray.get(done[0])
             self._up += 1
             self._progress(waiting[done[0]], self._up, self._total)
+
+
+class HeadAwayError(OpenCrateError):
+    """The head went away while actors rose, which only it can start."""
+
+    def __init__(self, names: str) -> None:
+        super().__init__(names)
+        self.names = names
+
+    def __str__(self) -> str:
+        return f"the head went away while {self.names} rose"
 
 
 def _protocols(site: SiteConfig) -> list[str]:
@@ -216,7 +296,7 @@ def take_down(order: list[tuple[str, Any]], progress: Callable[[str], None] = la
                 ray.wait(refs, num_returns=len(refs), timeout=10.0)
     for _, handle in order:
         with contextlib.suppress(Exception):
-            ray.kill(handle, no_restart=True)
+            ray.kill(bare(handle), no_restart=True)
 
 
 __all__ = ["Raised", "Raiser", "now_ms", "take_down"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import logging
 import os
 import re
@@ -21,15 +22,20 @@ import ray
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
-from api.cluster import OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
+from api.cluster import OBJECT_STORE, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
+from api.headprobe import ProbeError, labels_of_head
+from api.leftovers import ALONE, RUNNING, TEMP_PREFIX, clear, note
 from api.processes import descendants, end
+from api.tls import TlsError, certificates, check_head, check_own
 
 log = logging.getLogger(__name__)
 
 START: Final = 60.0
 """Seconds that a Ray node may take to start."""
 ENDING: Final = 15.0
+MISMATCH: Final = "Version mismatch"
+"""What Ray says, in several lines, where another version of it or of Python runs on the head."""
 METRICS_PORT: Final = 8090
 """Where each host's Ray offers metrics to Prometheus, unless told otherwise."""
 
@@ -96,12 +102,19 @@ class RayNode:
         is_head: bool,
         sites: Iterable[str] = (),
         metrics_port: int | None = None,
+        autoscaling_config: Path | None = None,
+        beside: bool = False,
     ) -> None:
-        """Start it, and connect. Raises NodeError."""
+        """Start it, and connect. Raises NodeError.
+
+        `beside` starts it beside the Ray cluster that this process is in; it leaves that, and connects, when
+        it is told to.
+        """
+        check_certificates(head, address, is_head=is_head)
         prepare(data)
-        clear(data)
+        clear(data, RUNNING, *(() if beside else (ALONE,)))
         quiet()
-        self._data = data
+        self._data, self._head, self._address, self._connected = data, head, address, False
         self._temp = _temp(data)
         self._output = data / "logs" / "ray.log"
         self._output.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +132,10 @@ class RayNode:
         environment = dict(os.environ)
         if is_head:
             arguments |= {"--port": str(head.port), "--dashboard-host": "127.0.0.1"}
+            if autoscaling_config is not None:
+                arguments["--autoscaling-config"] = str(autoscaling_config.resolve())
+                # The second one knows a host only by what `ray start` is told there; this one by its address.
+                environment["RAY_enable_autoscaler_v2"] = "0"
             environment |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(_storage(data))}
         else:
             arguments |= {"--address": str(head)}
@@ -128,10 +145,12 @@ class RayNode:
             "--disable-usage-stats",
             *(part for each in arguments.items() for part in each),
         ]
-        patiently(lambda: self._start(command, environment, head, address))
-        note(data, self._temp, self._process.pid)
+        patiently(lambda: self._start(command, environment))
+        if not beside:
+            self.connect()
+        note(data / RUNNING, self._temp, self._process.pid, str(head))
 
-    def _start(self, command: list[str], environment: dict[str, str], head: Head, address: str) -> None:
+    def _start(self, command: list[str], environment: dict[str, str]) -> None:
         with self._output.open("wb") as out:
             self._process = subprocess.Popen(  # noqa: S603 - Ray's own command, with arguments made here
                 command,
@@ -143,16 +162,27 @@ class RayNode:
             )
         try:
             self._until_started()
+        except Exception as error:
+            self.close()
+            raise self._refused(error) from error
+
+    def connect(self) -> None:
+        """Let this process be a part of the campus. Raises NodeError."""
+        self._connected = True
+        try:
             ray.init(
-                address=str(head),
+                address=str(self._head),
                 namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _node_ip_address=address,
+                _node_ip_address=self._address,
             )
         except Exception as error:
             self.close()
-            raise NodeError(f"this host can't be a part of the campus at {head}: {error}") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> NodeError:
+        return NodeError(f"this host can't be a part of the campus at {self._head}: {error}")
 
     def _until_started(self) -> None:
         deadline = time.monotonic() + START
@@ -161,7 +191,7 @@ class RayNode:
             if "Ray runtime started" in said:
                 return
             if self._process.poll() is not None:
-                raise NodeError(f"Ray did not start: {_last_line(said)}")
+                raise NodeError(f"Ray did not start: {reason(said)}")
             time.sleep(0.1)
         raise NodeError(f"Ray did not start within {START:g} s; see {self._output}")
 
@@ -170,11 +200,12 @@ class RayNode:
         """Why the node ended by itself; None while it runs."""
         if self._process.poll() is None:
             return None
-        return _last_line(self._output.read_text(errors="replace"))
+        return reason(self._output.read_text(errors="replace"))
 
     def close(self) -> None:
         """Leave, and end the node with all its processes."""
-        ray.shutdown()
+        if self._connected:
+            ray.shutdown()
         family = descendants(self._process.pid)
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
@@ -184,8 +215,30 @@ class RayNode:
                 self._process.kill()
                 self._process.wait()
         end(family)
-        clear(self._data)
+        clear(self._data, RUNNING)
         (self._data / RUNNING).unlink(missing_ok=True)
+
+
+def check_certificates(head: Head, address: str, *, is_head: bool = False) -> None:
+    """Check this host's certificate, where it has one, and that the head and it accept each other.
+
+    Raises NodeError.
+    """
+    try:
+        check_own(address)
+        if not is_head:
+            check_head(head.address, head.port, certificates())
+    except TlsError as error:
+        raise NodeError(error.reason) from error
+
+
+def running_head(data: Path) -> Head | None:
+    """Give the head of the campus that the command on this data folder is a part of now, if it is of one."""
+    try:
+        address, _, port = str(json.loads((data / RUNNING).read_text())["head"]).rpartition(":")
+        return Head(address, int(port)) if address else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def version() -> str:
@@ -216,12 +269,15 @@ def sites_of(labels: Mapping[str, str]) -> list[str]:
     return sorted(each.removeprefix(SITE_LABEL) for each in labels if each.startswith(SITE_LABEL))
 
 
-def version_of_head() -> str | None:
-    """Give the version of the campus's head, which its Ray node carries as a label."""
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        if node["Alive"] and node["Labels"].get(ROLE_LABEL) == "head":
-            return str(node["Labels"].get(VERSION_LABEL))
-    return None
+def version_of_head(head: Head) -> str:
+    """Give the version of the campus's head, which its Ray node carries as a label. Raises NodeError."""
+    try:
+        labels = labels_of_head(str(head), ROLE_LABEL)
+    except ProbeError as error:
+        raise NodeError(str(error)) from error
+    if VERSION_LABEL not in labels:
+        raise NodeError("it is no head of OpenCrate's")
+    return labels[VERSION_LABEL]
 
 
 def _storage(data: Path) -> Path:
@@ -231,14 +287,22 @@ def _storage(data: Path) -> Path:
 
 
 def _temp(data: Path) -> Path:
-    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes)."""
-    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
+    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes).
+
+    The host is in the name because containers may share their folder for such files.
+    """
+    mark = hashlib.sha256(f"{socket.gethostname()} {data.resolve()}".encode()).hexdigest()[:8]
     folder = Path(tempfile.gettempdir()) / f"{TEMP_PREFIX}{mark}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return folder
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def reason(said: str) -> str:
+    """Give what Ray said last, or all that it says of versions that don't go together."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if MISMATCH in line:
+            told = [MISMATCH + line.partition(MISMATCH)[2], *lines[number + 1 :]]
+            return " ".join(told)[:300]
     return lines[-1][:300] if lines else "it said nothing"

@@ -1,5 +1,7 @@
 """The environment of every Ray process of this program."""
 
+import os
+
 SETTINGS = {
     # A building that is cut off from the head must go on (docs/adr/0004).
     "RAY_health_check_period_ms": "3000",
@@ -20,3 +22,16 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Must be set before Ray is imported."""
+
+TLS_FILES = {
+    "ca": ("RAY_TLS_CA_CERT", "ca.crt"),
+    "certificate": ("RAY_TLS_SERVER_CERT", "host.crt"),
+    "key": ("RAY_TLS_SERVER_KEY", "host.key"),
+}
+"""What a folder with certificates has, and how Ray is told of each file."""
+
+
+def tls(folder: str) -> dict[str, str]:
+    """Give the settings with which Ray's processes use the certificates in a folder."""
+    at = os.path.abspath(os.path.expanduser(folder))
+    return {"RAY_USE_TLS": "1"} | {variable: os.path.join(at, name) for variable, name in TLS_FILES.values()}

@@ -21,6 +21,7 @@ from api.config import Campus, CampusConfig, HeadConfig, load
 from api.foreground import Stop, UsageError, own, rising, simulated_building
 from api.middleware import MAX_BODY
 from api.raynode import Head, RayNode, version
+from api.tls import check_own
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Options:
     address: str | None
     head_address: str | None = None
     metrics_port: int | None = None
+    autoscaling_config: Path | None = None
 
 
 def read_config(options: Options) -> Campus:
@@ -81,18 +83,33 @@ def head_of(text: str) -> Head:
     return Head(found.address, found.port)
 
 
-def _cluster(campus: Campus, options: Options) -> _Closes:
-    """Start Ray for this machine alone, or as the head of several hosts, or join the Ray that is there."""
-    head = campus.config.head
+def _head(campus: Campus, options: Options) -> Head | None:
+    """Give where other buildings' hosts reach this one; None where there are none. Raises UsageError."""
     if options.head_address is not None:
-        at = head_of(options.head_address)
-    elif head is not None:
-        at = Head(head.address, head.port)
-    else:
+        return head_of(options.head_address)
+    named = campus.config.head
+    return None if named is None else Head(named.address, named.port)
+
+
+def _cluster(at: Head | None, options: Options) -> _Closes:
+    """Start Ray for this machine alone, or as the head of several hosts, or join the Ray that is there."""
+    scaling = options.autoscaling_config
+    if scaling is not None and (at is None or not scaling.is_file()):
+        raise UsageError(
+            f"--autoscaling-config {scaling}: " + ("only a head has one" if at is None else "no file")
+        )
+    if at is None:
         return Cluster(options.data, options.address, options.metrics_port)
     if options.address is not None:
         raise UsageError("--address joins a cluster that is there; a head starts its own")
-    return RayNode(options.data, at, at.address, is_head=True, metrics_port=options.metrics_port)
+    return RayNode(
+        options.data,
+        at,
+        at.address,
+        is_head=True,
+        metrics_port=options.metrics_port,
+        autoscaling_config=scaling,
+    )
 
 
 def run(options: Options, console: Console) -> None:
@@ -101,6 +118,8 @@ def run(options: Options, console: Console) -> None:
     Raises OpenCrateError for what a user can mend.
     """
     campus = read_config(options)
+    head = _head(campus, options)
+    check_own(*([] if head is None else [head.address]))
     host, port = options.host or campus.config.api.host, options.port or campus.config.api.port
     with contextlib.ExitStack() as stack:
         stack.enter_context(own(options.data))
@@ -130,7 +149,7 @@ def _serve(
     from api.web import mount  # noqa: PLC0415
 
     with rising(console) as told:
-        cluster = _cluster(campus, options)
+        cluster = _cluster(_head(campus, options), options)
         stack.callback(cluster.close)
         stop.install()
         for scope in (CAMPUS, *(site.id for site in campus.config.sites if not site.joins)):

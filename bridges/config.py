@@ -333,6 +333,8 @@ class DeviceStatus(BaseModel):
     answer_ms_max: float | None = None
     poll_ms: float | None = None
     """How long its last poll took."""
+    trouble: str | None = None
+    """What is wrong although it answers, such as a second device with its instance."""
     error_kinds: dict[str, int] = {}
     """Errors by kind, such as `illegal data address (2)` or `no answer`."""
 

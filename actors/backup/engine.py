@@ -13,6 +13,7 @@ from actors.backup.models import BackupFile, BackupJob, BackupState, StoreBackup
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import OpenCrateError, StorageError
 from actors.core.health import Health, HealthState
+from actors.core.host import HostFacts, facts
 from actors.core.remote import answered
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,10 @@ class BackupScheduler:
         reasons = [f"{name} was not backed up: {why}" for name, why in sorted(self._trouble.items())]
         state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
         return Health(name="backups", state=state, reasons=reasons, pid=os.getpid())
+
+    async def facts(self) -> HostFacts:
+        """Tell what this host is like: clock, versions, room on the disk."""
+        return facts(self._folder, self._clock)
 
     async def begin(self) -> BackupJob:
         """Begin to copy every store, or join the copying that was asked for before; returns at once."""

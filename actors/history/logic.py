@@ -1,5 +1,7 @@
 """Rules of history: which readings are kept, and what may be asked."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from actors.core.clock import LATEST
@@ -52,7 +54,39 @@ def is_kept(config: NewSeriesConfig, before: Kept | None, sample: Kept) -> bool:
     return status != before[2] or _differs(before[1], value, config.increment)
 
 
+def stretches(start: int, end: int, times: Sequence[int], usual: int) -> list[tuple[int, int, bool]]:
+    """Cut an interval called lost where samples came late; give (start, end, whether it is lost) in order.
+
+    `times` are those of the samples inside, `usual` is how far two are apart otherwise (ms). What is without
+    one for more than twice that is lost.
+    """
+    edges = [start, *times, end]
+    found: list[tuple[int, int, bool]] = []
+    for begin, until in pairwise(edges):
+        lost = until - begin > 2 * usual
+        first = found.pop()[0] if found and not lost and not found[-1][2] else begin
+        found.append((first, until, lost))
+    return found
+
+
 def _differs(old: PointValue | None, new: PointValue | None, increment: float) -> bool:
     if isinstance(old, bool | str) or isinstance(new, bool | str) or old is None or new is None:
         return type(old) is not type(new) or old != new
     return new != old if increment <= 0 else abs(new - old) >= increment
+
+
+def outside(interval: tuple[int, int], filled: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give the parts of an interval that lie in none of the others."""
+    parts = [interval]
+    for low, high in filled:
+        left: list[tuple[int, int]] = []
+        for start, end in parts:
+            if low <= start and end <= high:
+                continue
+            if high <= start or end <= low:
+                left.append((start, end))
+                continue
+            left += [(start, low)] if start < low else []
+            left += [(high, end)] if high < end else []
+        parts = left
+    return parts

@@ -17,6 +17,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    from_sites,
     over_sites,
     site_with,
 )
@@ -33,8 +34,10 @@ async def _site(campus: Campus, device_id: int, site: str | None) -> SiteActors:
 
 @router.get("/status")
 async def status(user: CurrentUser, campus: Actors, site: SiteId = None) -> dict[str, DiscoverySummary]:
-    """Count devices by state and show the newest scans, per site."""
-    return {of.id: await of.call("discovery", "summary") for of in campus.chosen(site)}
+    """Count devices by state and show the newest scans, per site that can be reached."""
+    chosen = campus.chosen(site)
+    found, away = await from_sites(chosen, "discovery", "summary")
+    return dict(zip((of.id for of in chosen if of.id not in away), found, strict=True))
 
 
 @router.get("/scans")

@@ -1,5 +1,6 @@
 """Each check of the doctor's, on what is well and on what isn't."""
 
+import os
 import socket
 from email.utils import formatdate
 from pathlib import Path
@@ -11,8 +12,12 @@ from typer.testing import CliRunner
 
 from api import doctor
 from api.cli import app
-from api.doctor import Finding, check_campus, check_clock, check_folder, check_head, check_port, check_token
-from api.raynode import Head, version
+from api.doctor import check_campus, check_certificate, check_folder, check_head, check_port, check_token
+from api.findings import Finding, judge_certificate, judge_clock
+from api.leftovers import RUNNING, note
+from api.raynode import Head, running_head, version
+from api.settings import tls
+from tests.certify import authority, certify
 
 
 def states(found: Any) -> list[str]:
@@ -52,10 +57,45 @@ def test_a_port_is_free_ours_or_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "state"), [(1000.9, "ok"), (997.1, "ok"), (1004.0, "warn"), (990.0, "warn"), (1100.0, "fail")]
+    ("ahead", "state"), [(0.9, "ok"), (-2.9, "ok"), (4.0, "warn"), (-10.0, "warn"), (100.0, "fail")]
 )
-def test_clocks_are_compared_as_exactly_as_they_are_known(ours: float, state: str) -> None:
-    assert check_clock(1000.0, ours).state == state
+def test_clocks_are_compared_as_exactly_as_they_are_known(ahead: float, state: str) -> None:
+    assert judge_clock(ahead, 1.0, "the head's").state == state
+
+
+def test_a_certificate_is_to_be_renewed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [judge_certificate(each * 86_400.0).state for each in (31, 29, -1)] == ["ok", "warn", "fail"]
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    assert states(check_certificate(None)) == []
+    folder = certify(authority(tmp_path / "ca"), tmp_path / "host", "host", "127.0.0.1", days=20)
+    for key, value in tls(str(folder)).items():
+        monkeypatch.setenv(key, value)
+    assert states(check_certificate(None)) == ["warn"]
+    (folder / "host.key").unlink()
+    assert states(check_certificate(None)) == ["fail"]
+
+
+def test_the_heads_port_is_the_one_that_is_used_or_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = doctor.Options(tmp_path, "http://127.0.0.1:8000", None)
+    assert doctor.head_port(options, None) is None
+    (tmp_path / "gcs").mkdir()
+    assert doctor.head_port(options, None) == 6379
+    assert doctor.head_port(options, Head("10.0.0.1", 7000)) == 7000
+    (tmp_path / "campus.yaml").write_text("head: {address: 10.0.0.1, port: 6380}\nsites: [{id: north}]\n")
+    assert doctor.head_port(options, None) == 6380
+    (tmp_path / "campus.yaml").write_text("sites: [{id: north}]\n")
+    assert doctor.head_port(options, None) is None
+
+
+def test_what_runs_here_says_whose_part_it_is(tmp_path: Path) -> None:
+    assert running_head(tmp_path) is None
+    note(tmp_path / RUNNING, tmp_path / "ray", os.getpid())
+    assert running_head(tmp_path) is None
+    note(tmp_path / RUNNING, tmp_path / "ray", os.getpid(), str(Head("10.0.0.1", 7000)))
+    assert running_head(tmp_path) == Head("10.0.0.1", 7000)
 
 
 def told(body: Any, heads: str, at: float | None = None) -> list[Finding]:
@@ -85,12 +125,12 @@ def test_the_campus_tells_of_versions_clocks_and_hosts() -> None:
 def test_the_command_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     ended = CliRunner().invoke(
         app,
-        ["doctor", "--data", str(tmp_path / "none"), "--url", "http://127.0.0.1:1", "--head", "127.0.0.1:1"],
+        ["doctor", "--data", str(tmp_path / "none"), "--url", "http://127.0.0.9:1", "--head", "127.0.0.1:1"],
     )
     assert ended.exit_code == 1
     assert isinstance(ended.exception, SystemExit)
     assert "make it: install -d" in ended.output
-    assert "no campus answers at http://127.0.0.1:1" in ended.output
+    assert "no campus answers at http://127.0.0.9:1" in ended.output
     assert "copy the head's ray-token" in ended.output
     wrong = CliRunner().invoke(app, ["doctor", "--head", "x:y"])
     assert wrong.exit_code == 2

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -18,7 +18,7 @@ from actors.backup import files
 from actors.core.errors import BadInputError, NotFoundError, StorageError
 from actors.history import chunks, packing, store
 from actors.history.gaps import EVERY, GapKind, GapReason, no_gaps
-from actors.history.logic import is_kept
+from actors.history.logic import is_kept, outside
 from actors.history.models import Mode, NewSeriesConfig
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
@@ -460,6 +460,42 @@ def test_the_ledger_tells_what_became_of_each_interval(tmp_path: Path) -> None:
         made.gaps("nobody")
 
 
+def test_what_a_devices_log_filled_is_no_longer_lost(tmp_path: Path) -> None:
+    made = HistoryStore(tmp_path)
+    for minute in (0, 10, 30):
+        made.append(frame(("p", 1.0, START + minute * MINUTE), ("q", 1.0, START + minute * MINUTE)))
+    made.note_gap("p", START, START + 10 * MINUTE, GapKind.LOST, "device down")
+    made.note_gap("*", START + 10 * MINUTE, START + 30 * MINUTE, GapKind.LOST, "host off")
+    made.append(frame(("p", 2.0, START + 5 * MINUTE), ("p", 2.0, START + 25 * MINUTE)))
+    made.note_gap("p", START, START + 10 * MINUTE, GapKind.BACKFILLED, "device down")
+    made.note_gap("p", START + 20 * MINUTE, START + 30 * MINUTE, GapKind.BACKFILLED, "host off")
+    told = [((gap.start - START) // MINUTE, gap.kind.value, gap.reason) for gap in made.gaps("p")]
+    assert told == [
+        (0, "backfilled", "device down"),
+        (10, "lost", "host off"),
+        (20, "backfilled", "host off"),
+    ]
+    [lost] = made.gaps("q")
+    assert (lost.kind, lost.end) == (GapKind.LOST, START + 30 * MINUTE)
+    made.close()
+
+
+@given(
+    st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda ends: (min(ends), max(ends))),
+    st.lists(
+        st.tuples(st.integers(0, 20), st.integers(1, 5)).map(lambda each: (each[0], sum(each))), max_size=4
+    ),
+)
+def test_what_lies_outside(interval: tuple[int, int], filled: list[tuple[int, int]]) -> None:
+    parts = outside(interval, filled)
+    moments = {
+        half
+        for half in range(2 * interval[0] + 1, 2 * interval[1], 2)
+        if not any(2 * low < half < 2 * high for low, high in filled)
+    }
+    assert {half for start, end in parts for half in range(2 * start + 1, 2 * end, 2)} == moments
+
+
 @pytest.mark.parametrize(
     ("boot", "close", "reason"),
     [("other", False, "host off"), ("same", False, "history down"), ("other", True, "stopped")],
@@ -484,11 +520,19 @@ def test_the_store_accounts_for_the_time_it_was_away(
     [going_on] = made.gaps("p")
     assert (going_on.start, going_on.end, going_on.reason) == (START + 4 * MINUTE, None, reason)
     clock.now += 10_000
-    made.append(frame(("p", 2.0, START + 30 * MINUTE)))
-    assert made.gaps("p")[0].end is None, "a sample that comes late doesn't end it"
+    late = [("p", 2.0, START + n * MINUTE) for n in (5, 6, 7, 30)]
+    made.append(frame(*late))
+    assert made.gaps("p")[-1].end is None, "samples that come late don't end it"
     made.append(frame(("p", 2.0, clock.now)))
+    told = [(each.start, each.end, each.kind, each.samples) for each in made.gaps("p")]
+    assert told == [
+        (START + 4 * MINUTE, START + 7 * MINUTE, GapKind.LATE, 3),
+        (START + 7 * MINUTE, START + 30 * MINUTE, GapKind.LOST, 0),
+        (START + 30 * MINUTE, clock.now, GapKind.LOST, 0),
+    ]
+    made.append(frame(*[("p", 2.0, START + n * MINUTE) for n in range(8, 64)]))
     [over] = made.gaps("p")
-    assert (over.end, over.kind, over.samples) == (clock.now, GapKind.LATE, 1)
+    assert (over.start, over.end, over.kind) == (START + 4 * MINUTE, clock.now, GapKind.LATE)
 
 
 def test_a_short_restart_is_no_gap(tmp_path: Path) -> None:

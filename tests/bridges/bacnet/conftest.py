@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.bus.events import Event
+from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.node.store import NodeStore
 from actors.point.store import PointStore
@@ -17,6 +19,7 @@ from bridges.backoff import Backoff
 from bridges.bacnet.bridge import BacnetBridge
 from bridges.config import BacnetDevice, BacnetNetwork
 from bridges.simulator.program import Options, Simulator
+from tests.bridges.bacnet.rogues import Rogues
 from tests.bridges.simulator.support import IP, free_port
 from tests.support import InProcess
 
@@ -56,6 +59,7 @@ class Bench:
     def __init__(self, simulator: Simulator, nodes: NodeStore) -> None:
         self.simulator, self.nodes = simulator, nodes
         self.points = PointStore("north", _Changes(), lambda frame: None)
+        self.history: HistoryStore | None = None
         self.events: list[Event] = []
         self.bridges: list[BacnetBridge] = []
 
@@ -65,7 +69,11 @@ class Bench:
         return BacnetNetwork(id="ip", address="127.0.0.1/8", bbmd=bbmd, **config)
 
     async def bridge(
-        self, devices: list[BacnetDevice], points: list[Node] | None = None, **network: Any
+        self,
+        devices: list[BacnetDevice],
+        points: list[Node] | None = None,
+        networks: list[BacnetNetwork] | None = None,
+        **network: Any,
     ) -> BacnetBridge:
         site = Node(id="north", node_type=NodeType.SITE, dis="North")
         equips = [
@@ -74,11 +82,12 @@ class Bench:
         self.nodes.apply([site, *equips, *(points or [])])
         bridge = BacnetBridge(
             "north",
-            [self.network(**network)],
+            networks or [self.network(**network)],
             devices,
             InProcess(self.nodes),
             InProcess(self.points),
             self.events.append,
+            history=InProcess(self.history) if self.history is not None else None,
             backoff=QUICK,
         )
         self.bridges.append(bridge)
@@ -128,3 +137,23 @@ async def bench(nodes: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for bridge in bench.bridges:
         await bridge.stop()
     await simulator.close()
+
+
+@pytest.fixture
+async def rogues() -> AsyncIterator[Rogues]:
+    rogues = Rogues(free_port(socket.SOCK_DGRAM, IP))
+    await rogues.opened()
+    yield rogues
+    rogues.close()
+
+
+@pytest.fixture
+async def lab(
+    rogues: Rogues, nodes: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    simulator: Any = SimpleNamespace(options=SimpleNamespace(bacnet_port=rogues.port))
+    bench = Bench(simulator, nodes)
+    yield bench
+    for bridge in bench.bridges:
+        await bridge.stop()
