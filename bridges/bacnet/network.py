@@ -38,6 +38,7 @@ from bacpypes3.pdu import Address, GlobalBroadcast
 from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from actors.core.errors import BridgeError
+from bridges.bacnet.server import Server
 from bridges.bacnet.wire import decode
 from bridges.config import BacnetNetwork
 from bridges.outbox import FaultLog
@@ -115,9 +116,10 @@ class DeviceError(BridgeError):
 class Network:
     """Ask devices. Every call ends: with an answer, or with SilentError or DeviceError."""
 
-    def __init__(self, config: BacnetNetwork) -> None:
-        """Open nothing yet."""
+    def __init__(self, config: BacnetNetwork, commands: Callable[[], Any] | None = None) -> None:
+        """Open nothing yet; `commands` finds the command engine, for what is written to our own objects."""
         self.config = config
+        self.server = Server(commands)
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
         self.on_announced: Callable[[Announced], None] = lambda found: None
         self._net: Any = None
@@ -159,7 +161,7 @@ class Network:
         self._app.do_UnconfirmedCOVNotificationRequest = self._notified
         self._app.do_IAmRequest = self._announced
         self._app.do_IHaveRequest = self._has
-        self._app.do_DeviceCommunicationControlRequest = _refuse
+        self.server.attach(self._app)
         self.trouble = None
         self._opened.set()
 
@@ -464,11 +466,6 @@ def _reference(prop: str) -> PropertyReference:
     if index:
         reference.propertyArrayIndex = int(index[:-1])
     return reference
-
-
-async def _refuse(apdu: Any) -> None:
-    """Nobody silences this host from the network: only BACnet/SC could tell who asks."""
-    raise ExecutionError("services", "serviceRequestDenied")
 
 
 def _explained(device: str, error: Any, timeout: float) -> BridgeError:
