@@ -38,6 +38,7 @@ from bacpypes3.pdu import Address, GlobalBroadcast
 from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from actors.core.errors import BridgeError
+from bridges.bacnet.hardening import harden
 from bridges.bacnet.server import Server
 from bridges.bacnet.wire import decode
 from bridges.config import BacnetNetwork
@@ -162,6 +163,7 @@ class Network:
         self._app.do_IAmRequest = self._announced
         self._app.do_IHaveRequest = self._has
         self.server.attach(self._app)
+        harden(self._app)
         self.trouble = None
         self._opened.set()
 
