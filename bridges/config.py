@@ -94,6 +94,8 @@ class BacnetNetwork(_Strict):
     timeout: float = Field(default=3.0, gt=0, le=60)
     """Seconds to wait for an answer (APDU time-out)."""
     retries: int = Field(default=1, ge=0, le=5)
+    time_sync: float | None = Field(default=None, ge=0.25, le=168)
+    """Hours between two broadcasts of the time; left out: devices are told it only when somebody asks."""
     serve: list[ServedPoint] = []
     """Points of this site that our own device serves here: by id, or `#outdoor` for all with that tag."""
 

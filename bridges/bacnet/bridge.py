@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from actors.bus.events import DeviceMonitorCycle, Event
@@ -29,6 +30,7 @@ from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.backfill import Backfill
+from bridges.bacnet.clocks import host_zone
 from bridges.bacnet.device import Device, Effects, Object
 from bridges.bacnet.kinds import (
     ANALOG,
@@ -43,6 +45,7 @@ from bridges.bacnet.kinds import (
 from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
 from bridges.bacnet.probe import WAIT, Findings, Probe, Progress, Told
 from bridges.bacnet.server import Served
+from bridges.bacnet.upkeep import Restart, Speech, control, restart, time_requests
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, ServedAs
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
@@ -161,6 +164,11 @@ class BacnetBridge:
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
         runs += [self._keep_open(network) for network in self._networks.values()]
         runs += [self._serve(device) for device in self._devices.values()]
+        runs += [
+            self._keep_time(network, network.config.time_sync)
+            for network in self._networks.values()
+            if network.config.time_sync is not None
+        ]
         runs += [self._share(network) for network in self._networks.values() if network.config.serve]
         runs += [self._backfill.follow(device) for device in self._devices.values()]
         self._tasks = [asyncio.create_task(run) for run in runs]
@@ -291,6 +299,40 @@ class BacnetBridge:
             raise BadInputError("object", obj, "a type and an instance, such as analog-input,1")
         return await self._network(network_id).who_has(name=name, obj=obj, wait=wait)
 
+    async def synchronise(self, network_id: str | None = None, device_key: str | None = None) -> None:
+        """Tell the time, UTC and this host's, to one device, to all of a network, or of all networks.
+
+        No device answers to that. Raises NotFoundError, and BridgeError where it can't be sent.
+        """
+        requests = time_requests(datetime.now(UTC), host_zone())
+        if device_key is not None:
+            device = self._keyed(device_key)
+            for request in requests:
+                await device.network.tell(request, device.located())
+            return
+        for network in [self._network(network_id)] if network_id else self._networks.values():
+            for request in requests:
+                await network.tell(request)
+
+    async def restart(self, device_key: str, how: Restart, password: str | None = None) -> None:
+        """Let a device start again (ReinitializeDevice). Raises NotFoundError, BadInputError, BridgeError."""
+        await restart(self._keyed(device_key), how, password)
+
+    async def control_speech(
+        self, device_key: str, speech: Speech, minutes: int | None = None, password: str | None = None
+    ) -> None:
+        """Let a device tell nothing by itself for some minutes, or tell again (DeviceCommunicationControl).
+
+        Raises NotFoundError, BadInputError, BridgeError.
+        """
+        await control(self._keyed(device_key), speech, minutes, password)
+
+    def _keyed(self, device_key: str) -> Device:
+        found = self._devices.get(device_key)
+        if found is None:
+            raise NotFoundError("device", device_key)
+        return found
+
     def _network(self, network_id: str) -> Network:
         found = self._networks.get(network_id)
         if found is None:
@@ -358,6 +400,16 @@ class BacnetBridge:
                 except BridgeError as error:
                     self._faults.tell(network.config.id, "not open", error.reason)
             await asyncio.sleep(REOPEN)
+
+    async def _keep_time(self, network: Network, hours: float) -> None:
+        """Tell all devices of a network the time, until cancelled."""
+        await network.opened(math.inf)
+        while True:
+            try:
+                await self.synchronise(network.config.id)
+            except BridgeError as error:
+                self._faults.tell(network.config.id, "time", error.reason)
+            await asyncio.sleep(3600 * hours)
 
     async def _share(self, network: Network) -> None:
         """Show the points that are served on a network as they are, until cancelled."""

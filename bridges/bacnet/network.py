@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -168,9 +169,9 @@ class Network:
         self._opened.set()
 
     async def opened(self, timeout: float) -> None:
-        """Wait until it is open, at most `timeout` seconds."""
+        """Wait until it is open, at most `timeout` seconds; infinite is for as long as it takes."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(None if math.isinf(timeout) else timeout):
                 await self._opened.wait()
 
     def _check_port(self) -> None:
@@ -270,6 +271,13 @@ class Network:
         finally:
             self._holders.remove(take)
         return sorted(found.values(), key=lambda each: (each.instance, each.address, each.object))
+
+    async def tell(self, request: Any, address: str | None = None) -> None:
+        """Send a request that nobody answers, to one station or to all. Raises SilentError where it can't."""
+        if self._app is None:
+            raise SilentError(self.config.id, f"network {self.config.id} is not open: {self.trouble}")
+        request.pduDestination = Address(address) if address else GlobalBroadcast()
+        await self._app.request(request)
 
     def remember(self, found: Announced, before: str | None = None) -> None:
         """Let the library know what a device can take; forget the address that it had `before`."""

@@ -241,7 +241,8 @@ async def test_whatever_is_sent_the_bridge_goes_on_and_nothing_leaks(
     assert network._app.device_object.apduTimeout == 400
     assert sum(len(each.cov_subscriptions) for each in network._app._cov_detections.values()) == 0
     assert len(network._app.device_info_cache.address_cache) <= 2
-    kinds = [line[:80] for line in lines.lines]
+    # That a device went down is told each time: it takes several checks without an answer.
+    kinds = [line[:80] for line in lines.lines if "is down" not in line]
     # A minute has passed, or two, on a slow machine.
     assert max((kinds.count(each) for each in kinds), default=0) <= 1 + FRAMES // 10_000
     assert len(lines.lines) < 150
