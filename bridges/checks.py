@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from actors.core.errors import BadInputError
-from bridges.bacnet.kinds import WITH_VALUE
+from bridges.bacnet.kinds import WITH_VALUE, carries_value
 from bridges.config import PointProfile
 from bridges.modbus.registers import Register, from_binding
 
@@ -30,7 +30,7 @@ def point_problems(
         seen[key] = number
         if point.object is not None:
             kind = point.object.partition(",")[0]
-            if kind not in WITH_VALUE:
+            if not carries_value(kind):
                 yield (*where, "object"), _no_such_kind(kind)
             continue
         try:

@@ -275,6 +275,8 @@ class DeviceStatus(BaseModel):
     last_error: str | None = None
     vendor: str | None = None
     model: str | None = None
+    trouble: str | None = None
+    """What is wrong although it answers, such as a second device with its instance."""
 
 
 class SpaceConfig(_Strict):

@@ -1,6 +1,7 @@
 """The bridge between a site's BACnet devices and its point store."""
 
 import asyncio
+import functools
 import itertools
 import logging
 import os
@@ -10,7 +11,14 @@ from typing import Any, Final
 
 from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, OpenCrateError, WriteFailedError
+from actors.core.errors import (
+    BadInputError,
+    BridgeError,
+    ConflictError,
+    NotFoundError,
+    OpenCrateError,
+    WriteFailedError,
+)
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
@@ -20,8 +28,18 @@ from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.device import Device, Effects, Object
-from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, WITH_VALUE
-from bridges.bacnet.network import Network
+from bridges.bacnet.kinds import (
+    ANALOG,
+    BINARY,
+    MULTI_STATE,
+    OUTPUTS,
+    READ_ONLY,
+    WHOLE,
+    WITH_VALUE,
+    carries_value,
+)
+from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
+from bridges.bacnet.probe import WAIT, Findings, Probe, Progress, Told
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
@@ -46,6 +64,10 @@ APPLY_TIMEOUT: Final = 60.0
 
 def _nobody(event: Event) -> None:
     """Publish to nobody."""
+
+
+def _unheard(progress: Progress) -> None:
+    """Tell nobody how far a scan has come."""
 
 
 class BacnetBridge:
@@ -89,8 +111,13 @@ class BacnetBridge:
             if network is None:
                 raise BadInputError("network", device.network, "the id of a bacnet network of this site")
             self._devices[device.id] = Device(device, network, effects)
+        self._by_instance = {
+            (each.device.network, each.device.device_instance): each for each in self._devices.values()
+        }
         for network in self._networks.values():
             network.on_cov = self._notified
+            network.on_announced = functools.partial(self._announced, network.config.id)
+        self._probe: Probe | None = None
         self._where: dict[str, str] = {}
         self._faulty: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
@@ -107,6 +134,11 @@ class BacnetBridge:
         device = self._by_process.get(process)
         if device is not None:
             device.notified(sender, obj, value, flags)
+
+    def _announced(self, network_id: str, found: Announced) -> None:
+        device = self._by_instance.get((network_id, found.instance))
+        if device is not None:
+            device.announced(found)
 
     async def start(self) -> None:
         """Begin to read; returns at once. A second call changes nothing."""
@@ -135,23 +167,20 @@ class BacnetBridge:
         """
         async with asyncio.timeout(CALL_TIMEOUT):
             nodes: list[Node] = await self._nodes.bound.remote("bacnet")
-        by_instance = {
-            (each.device.network, each.device.device_instance): each for each in self._devices.values()
-        }
         where: dict[str, str] = {}
         faulty: dict[str, str] = {}
         wanted: dict[str, dict[str, Object]] = {key: {} for key in self._devices}
         configs: list[PointConfig] = []
         for node in nodes:
             binding = node.protocol_binding.config if node.protocol_binding else {}
-            device = by_instance.get((str(binding.get("network_id")), _instance(binding)))
+            device = self._by_instance.get((str(binding.get("network_id")), _instance(binding)))
             where[node.id] = device.device.id if device else str(binding.get("device_instance"))
             interval = self._interval(node, device)
             configs.append(point_config(node, interval, disabled=device is None))
             kind, instance = binding.get("object_type"), binding.get("object_instance")
             if device is None:
                 continue
-            if kind not in WITH_VALUE or not isinstance(instance, int) or not 0 <= instance < 2**22:
+            if not carries_value(kind) or not isinstance(instance, int) or not 0 <= instance < 2**22:
                 faulty[node.id] = f"{kind},{instance} is no object with a present value that a point can have"
                 continue
             states = node.properties.get("states")
@@ -196,6 +225,67 @@ class BacnetBridge:
         """Read a point's priority array from its device. Raises NotFoundError, ConflictError, BridgeError."""
         return await self._device(point_id).priority_array(point_id)
 
+    async def scan(
+        self,
+        network_ids: Sequence[str] | None = None,
+        low: int = 0,
+        high: int = HIGHEST,
+        progress: Told = _unheard,
+        *,
+        wait: float = WAIT,
+    ) -> Findings:
+        """Look at all devices with instances from `low` to `high`, of some networks or of all, side by side.
+
+        Takes as long as the devices need; `progress` is called as it comes along. `cancel_scan` makes it give
+        what it has found until then. Raises NotFoundError for a network, BadInputError for the range, and
+        ConflictError while another scan runs.
+        """
+        if not 0 <= low <= high <= HIGHEST:
+            raise BadInputError("low", low, f"0 to high, which is {HIGHEST} at most")
+        networks = [self._network(each) for each in network_ids or self._networks]
+        if self._probe is not None:
+            raise ConflictError("scan", self.site, "one is running; wait for it or cancel it")
+        self._probe = Probe(networks, low, high, progress, wait)
+        try:
+            return await self._probe.run(self._addresses)
+        finally:
+            self._probe = None
+
+    async def scan_progress(self) -> Progress | None:
+        """Say how far the scan has come; None: none runs."""
+        return self._probe.progress.model_copy() if self._probe is not None else None
+
+    async def cancel_scan(self) -> bool:
+        """End the scan that runs; say whether there was one."""
+        if self._probe is None:
+            return False
+        self._probe.cancel()
+        return True
+
+    async def who_has(
+        self, network_id: str, *, name: str | None = None, obj: str | None = None, wait: float = WAIT
+    ) -> list[Holder]:
+        """Ask which devices have an object, by its name or as `analog-input,1`.
+
+        Raises NotFoundError for the network and BadInputError.
+        """
+        if (name is None) == (obj is None):
+            raise BadInputError("object", obj, "either a name or an object such as analog-input,1")
+        if obj is not None and not is_object(obj):
+            raise BadInputError("object", obj, "a type and an instance, such as analog-input,1")
+        return await self._network(network_id).who_has(name=name, obj=obj, wait=wait)
+
+    def _network(self, network_id: str) -> Network:
+        found = self._networks.get(network_id)
+        if found is None:
+            raise NotFoundError("network", network_id)
+        return found
+
+    def _addresses(self, network_id: str) -> list[str]:
+        """Give the addresses that are known of devices on a network; a broadcast may not reach them."""
+        devices = [each for each in self._devices.values() if each.device.network == network_id]
+        return [each.address for each in devices if each.address is not None]
+
     def _device(self, point_id: str) -> Device:
         if point_id not in self._where:
             raise NotFoundError("point", point_id)
@@ -220,6 +310,8 @@ class BacnetBridge:
         down = [each for each in self._devices.values() if each.liveness.state == "down"]
         reasons += [f"{each.device.id} is down: {each.liveness.reason}" for each in down]
         for each in self._devices.values():
+            if each.trouble and each not in down:
+                reasons.append(f"{each.device.id}: {each.trouble}")
             if each.refused and each not in down:
                 point_id, reason = next(iter(each.refused.items()))
                 reasons.append(
@@ -318,9 +410,9 @@ class BacnetBridge:
         props = ["object-name", "description"]
         props += ["active-text", "inactive-text"] if kind in BINARY else []
         props += ["state-text"] if kind in MULTI_STATE else []
-        props += ["units"] if kind not in BINARY | MULTI_STATE else []
+        props += ["units"] if kind in ANALOG | WHOLE else []
         found = await device.describe(name, props)
-        writable = kind in OUTPUTS or (kind.endswith("-value"))
+        writable = kind in OUTPUTS or (kind.endswith("-value") and kind not in READ_ONLY)
         properties: dict[str, Any] = {"origin": "device", "device": device.device.id}
         if found.get("units") is not None:
             properties["units"] = str(found["units"])
@@ -358,6 +450,7 @@ class BacnetBridge:
             for device in online:
                 try:
                     await device.check_list()
+                    await device.check_rivals()
                 except BridgeError as error:
                     self._faults.tell(device.device.id, "monitor", error.reason)
                 except Exception:

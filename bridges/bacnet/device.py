@@ -28,8 +28,8 @@ from actors.override.logic import active_priority
 from actors.override.models import PriorityArray
 from actors.point.models import empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
-from bridges.bacnet.kinds import MULTI_STATE
-from bridges.bacnet.network import DeviceError, Network, SilentError
+from bridges.bacnet.kinds import ANALOG, MULTI_STATE
+from bridges.bacnet.network import Announced, DeviceError, Network, SilentError
 from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox, Row
@@ -50,6 +50,17 @@ LARGEST_APDU: Final = 1476
 SMALL_APDU: Final = 480
 """What a device is taken to accept that doesn't tell: the length on MS/TP."""
 LARGEST_GROUP: Final = 40
+RESUBSCRIBE_AFTER: Final = 30.0
+"""Seconds after which a subscription is renewed when its device says that it is there, as after a start."""
+FIRST_NOTIFICATION: Final = 10.0
+"""Seconds in which the first notification of a subscription has to come."""
+SILENT_SUBSCRIPTION: Final = 2
+"""Polls in a row that find a value of which the device should have told."""
+MOST_ELEMENTS: Final = 100_000
+"""Objects that a device may have; a longer list is none."""
+MOST_RIVALS: Final = 8
+MISSES_UNTIL_SEARCH: Final = 2
+"""Checks without an answer after which the device is looked for elsewhere."""
 CHECK_BEFORE_DOWN: Final = 6.0
 """Longest wait between checks of a device that is silent but not yet down."""
 
@@ -80,6 +91,16 @@ class Object:
     process: int = 0
     renew: float = math.inf
     subscribed: bool = False
+    since: float = -math.inf
+    """When the subscription was made or renewed last."""
+    heard: bool = False
+    """Whether a notification has come of it."""
+    untold: int = 0
+    """Polls in a row that found a change of which no notification came."""
+    increment: float | None = None
+    """Its COV increment; none: not asked for yet."""
+    alone: bool = False
+    """Whether it is read by itself, because requests with it among others fail."""
 
     @property
     def type(self) -> str:
@@ -116,6 +137,10 @@ class Device:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._known = False
+        self._sightings: dict[str, Announced] = {}
+        self._last_address: str | None = None
+        self.rivals: list[str] = []
+        """Addresses of other devices that say they have this one's instance."""
         self.poll_seconds: float | None = None
         """How long the last poll took."""
         self._status = DeviceStatus(
@@ -132,7 +157,9 @@ class Device:
             old = self._points.get(key)
             if old is not None and old.name == each.name:
                 each.due, each.process = min(old.due, now + GRID * each.interval), old.process
-                each.renew, each.subscribed = old.renew, old.subscribed
+                each.renew, each.subscribed, each.since = old.renew, old.subscribed, old.since
+                each.heard, each.untold, each.increment = old.heard, old.untold, old.increment
+                each.alone = old.alone
             else:
                 each.process = self._to.process(self, key)
         self._points = points
@@ -164,6 +191,8 @@ class Device:
 
     async def step(self) -> None:
         """Find and identify the device, read what is due, keep subscriptions. Raises BridgeError."""
+        if self._sightings:
+            await self._consider()
         if self.address is None:
             await self._locate()
         if not self._known:
@@ -188,8 +217,17 @@ class Device:
                 "points": len(self._points),
                 "cov_points": sum(each.subscribed for each in self._points.values()),
                 "address": self.address or self.device.address,
+                "trouble": self.trouble,
             }
         )
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong although it answers."""
+        if not self.rivals:
+            return None
+        at = ", ".join(sorted({*self.rivals, *([self.address] if self.address else [])}))
+        return f"several devices say that they are {self.device.device_instance}: at {at}"
 
     def subscribed(self, point_id: str) -> bool:
         """Tell whether a point reports its changes by itself."""
@@ -198,17 +236,74 @@ class Device:
 
     # First contact
 
+    def announced(self, found: Announced) -> None:
+        """Take that a device says it has this instance: this one, started or moved, or another one."""
+        if found.address == self.address:
+            self._renew_soon()
+        elif self.address is not None and len(self._sightings) < MOST_RIVALS:
+            self._sightings[found.address] = found
+        self._wake.set()
+
+    async def _consider(self) -> None:
+        """Find out whether the device has moved, or another one has its instance too."""
+        sightings, self._sightings = self._sightings, {}
+        for address, found in sightings.items():
+            if address in (self.address, *self.rivals):
+                continue
+            if self.address is not None and not self.liveness.misses:
+                try:
+                    await self._check()
+                except SilentError as error:
+                    log.info("%s isn't at %s any more: %s", self.device.id, self.address, error.reason)
+                else:
+                    self.rivals.append(address)
+                    self._to.faults.tell(self.device.id, "instance taken twice", self.trouble or "")
+                    continue
+            self._move(found)
+
+    def _move(self, found: Announced) -> None:
+        before = self._last_address
+        if before is not None and before != found.address:
+            log.warning("%s has moved from %s to %s", self.device.id, before, found.address)
+            self._start_over()
+        self.network.remember(found, before)
+        self.address = self._last_address = found.address
+        self.able.group = _group(found.max_apdu)
+        self.rivals = [each for each in self.rivals if each != found.address]
+        self._known = False
+
+    async def check_rivals(self) -> None:
+        """Forget other devices of this instance that are gone. Raises nothing that a device does."""
+        for address in list(self.rivals):
+            name = f"device,{self.device.device_instance}"
+            try:
+                await self.network.read(self.device.id, address, name, "system-status")
+            except SilentError:
+                self.rivals.remove(address)
+            except DeviceError as error:
+                if "unknown-object" in error.reason:
+                    self.rivals.remove(address)
+
     async def _locate(self) -> None:
-        if self.device.address is not None:
-            self.address = self.device.address
+        """Find the device's address. Raises SilentError, also when several say that they are it."""
+        if self.device.address is not None and self.liveness.misses < MISSES_UNTIL_SEARCH:
+            self.address = self._last_address = self.device.address
             return
         if not self.network.is_open:
             raise SilentError(self.device.id, f"network {self.network.config.id}: {self.network.trouble}")
         found = await self.network.find(self.device.device_instance)
-        if found is None:
+        ours = [each for each in found if each.address in (self._last_address, self.device.address)]
+        if len(found) > 1:
+            self.rivals = [each.address for each in found if each not in ours]
+            self._to.faults.tell(self.device.id, "instance taken twice", self.trouble or "")
+        if len(found) == 1 or ours:
+            self._move(ours[0] if ours else found[0])
+        elif found:
+            raise SilentError(self.device.id, f"{self.trouble}; give the right one's address in campus.yaml")
+        elif self.device.address is not None:
+            self.address = self.device.address
+        else:
             raise SilentError(self.device.id, f"no answer to Who-Is {self.device.device_instance}")
-        self.address, apdu = found
-        self.able.group = _group(apdu)
 
     async def _identify(self) -> None:
         if self.able.group:
@@ -217,6 +312,7 @@ class Device:
             try:
                 self.able.group = _group(int(await self._ask("device", "max-apdu-length-accepted")))
             except DeviceError as error:
+                self._is_another(error)
                 log.info("%s doesn't tell its largest APDU: %s", self.device.id, error.reason)
                 self.able.group = _group(SMALL_APDU)
         for name, prop in (("vendor", "vendor-name"), ("model", "model-name")):
@@ -227,9 +323,17 @@ class Device:
         self._known = True
 
     async def _check(self) -> None:
-        """Ask one small question; an error is an answer too. Raises SilentError."""
-        with contextlib.suppress(DeviceError):
+        """Ask one small question; an error is an answer too. Raises SilentError, for another device too."""
+        try:
             await self._ask("device", "system-status")
+        except DeviceError as error:
+            self._is_another(error)
+
+    def _is_another(self, error: DeviceError) -> None:
+        """Raise SilentError when the device that answered doesn't have this one's instance."""
+        if error.reason == "unknown-object":
+            reason = f"the device at {self.address} is not {self.device.device_instance}"
+            raise SilentError(self.device.id, reason) from error
 
     async def _ask(self, obj: str, prop: str, index: int | None = None) -> Any:
         """Read one property; any answer is a sign of life. Raises DeviceError and SilentError."""
@@ -238,8 +342,9 @@ class Device:
         async with self._turn:
             try:
                 value = await self.network.read(self.device.id, address, name, prop, index)
-            except DeviceError:
-                self._heard()
+            except DeviceError as error:
+                if not (obj == "device" and error.reason == "unknown-object"):
+                    self._heard()
                 raise
         self._heard()
         self._status.reads += 1
@@ -257,6 +362,8 @@ class Device:
         except DeviceError as error:
             log.info("%s gives its object list one by one: %s", self.device.id, error.reason)
         count = int(await self._ask("device", "object-list", 0))
+        if count > MOST_ELEMENTS:
+            raise DeviceError(self.device.id, f"an object list of {count} elements", "decode")
         return [str(await self._ask("device", "object-list", index)) for index in range(1, count + 1)]
 
     async def describe(self, obj: str, props: Iterable[str]) -> dict[str, Any]:
@@ -282,8 +389,11 @@ class Device:
     async def _poll(self, due: list[str], now: float) -> None:
         while due:
             part, due = due[: self.able.group], due[self.able.group :]
+            before = {key: self._rows.get(key) for key in part}
             fresh = await self._read(part)
             self._send(fresh)
+            for key in fresh:
+                await self._judge(key, before[key])
             for key in part:
                 each = self._points.get(key)
                 if each is None:
@@ -299,6 +409,10 @@ class Device:
             return []
         if not self.able.multiple:
             return [await self._read_one(key) for key in keys]
+        alone = [key for key in keys if self._points[key].alone]
+        if alone:
+            together = await self._read([key for key in keys if not self._points[key].alone])
+            return together + [await self._read_one(key) for key in alone]
         wanted = [(self._points[key].name, ("present-value", "status-flags")) for key in keys]
         address = self._address()
         try:
@@ -310,6 +424,9 @@ class Device:
                 log.info("%s can't read multiple properties", self.device.id)
                 self.able.multiple = False
             elif len(keys) == 1:
+                # The others are read together again; this one no longer spoils their requests.
+                if each := self._points.get(keys[0]):
+                    each.alone = True
                 return [await self._read_one(keys[0])]
             elif error.kind == "abort":
                 self.able.group = max(1, len(keys) // 2)
@@ -328,7 +445,9 @@ class Device:
         return keys
 
     async def _read_one(self, key: str) -> str:
-        each = self._points[key]
+        each = self._points.get(key)
+        if each is None:
+            return key
         raw, flags, why = None, None, None
         try:
             raw = await self._ask(each.name, "present-value")
@@ -365,9 +484,61 @@ class Device:
         key = self._by_object.get(obj)
         if key is None or self.address is None or Address(self.address) != sender:
             return
-        self._take(key, self._points[key], raw, flags, self._to.clock())
+        each = self._points[key]
+        each.heard, each.untold = True, 0
+        if not each.subscribed and self.able.cov and self.device.cov:
+            # It was taken for silent, and isn't.
+            each.subscribed, each.renew = True, self._to.monotonic()
+        self._take(key, each, raw, flags, self._to.clock())
         self._heard()
         self._send([key])
+
+    async def _judge(self, key: str, before: Row | None) -> None:
+        """Fall back to polling where a subscription is silent: no first notification, or changes untold.
+
+        A device tells the value at once when it is subscribed to (ASHRAE 135-2020, 13.14.1).
+        """
+        each, row = self._points.get(key), self._rows.get(key)
+        if each is None or row is None or not each.subscribed:
+            return
+        if not each.heard:
+            if self._to.monotonic() - each.since < FIRST_NOTIFICATION:
+                return
+            reason = "no notification came"
+        else:
+            if before is None or not await self._should_have_told(each, before, row):
+                each.untold = 0
+                return
+            each.untold += 1
+            if each.untold < SILENT_SUBSCRIPTION:
+                return
+            reason = f"{each.untold} changes were not told"
+        each.subscribed, each.untold = False, 0
+        each.renew = self._to.monotonic() + 10 * COV_LIFETIME
+        self._failed("silent subscription", f"{each.name}: {reason}; it is polled")
+
+    async def _should_have_told(self, each: Object, before: Row, row: Row) -> bool:
+        """Tell whether a reading differs from the last one by as much as the device tells of."""
+        (old, _, status), (new, _, now) = before, row
+        if status & PointStatus.FAULT or now & PointStatus.FAULT or old is None or new is None:
+            return False
+        if each.type not in ANALOG:
+            return old != new
+        if old == new or isinstance(old, str) or isinstance(new, str):
+            return False
+        if each.increment is None:
+            try:
+                each.increment = float(await self._ask(each.name, "cov-increment"))
+            except (DeviceError, TypeError, ValueError):
+                each.increment = math.inf
+        return abs(new - old) > each.increment
+
+    def _renew_soon(self) -> None:
+        """Renew the subscriptions that aren't fresh: a device that was started has forgotten them."""
+        now = self._to.monotonic()
+        for each in self._points.values():
+            if each.subscribed and now - each.since > RESUBSCRIBE_AFTER:
+                each.renew = now
 
     async def _subscribe(self, now: float) -> None:
         """Subscribe to and renew some objects; a device that offers no COV is polled alone."""
@@ -378,6 +549,8 @@ class Device:
         ]
         for each in waiting[:COV_BATCH]:
             address = self._address()
+            if not each.subscribed:
+                each.heard = False  # the first notification may come before the answer
             try:
                 async with self._turn:
                     await self.network.subscribe(
@@ -394,7 +567,7 @@ class Device:
                 each.subscribed, each.renew = False, now + 10 * COV_LIFETIME
                 continue
             self._heard()
-            each.subscribed, each.renew = True, now + COV_RENEW * COV_LIFETIME
+            each.subscribed, each.renew, each.since = True, now + COV_RENEW * COV_LIFETIME, now
         if len(waiting) > COV_BATCH:
             self._wake.set()
 
@@ -501,6 +674,7 @@ class Device:
         """It may have been switched off: its subscriptions are gone, its values old."""
         for each in self._points.values():
             each.due, each.renew, each.subscribed = 0.0, math.inf, False
+            each.heard, each.untold, each.alone = False, 0, False
         self.able.cov = self.able.multiple = True
         self.refused.clear()
         self._wake.set()
@@ -511,7 +685,7 @@ class Device:
         changes = self.liveness.missed(now, error.reason, self._to.chance())
         if self.liveness.state != "down":
             self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
-        if self.liveness.misses >= 2 and self.device.address is None:
+        if self.liveness.misses >= MISSES_UNTIL_SEARCH:
             self.address = None  # it may have moved
         if Change.DOWN in changes:
             log.error("%s is down: %s", self.device.id, error.reason)

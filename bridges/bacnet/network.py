@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import BAC0
@@ -12,16 +13,34 @@ from bacpypes3.apdu import (
     AbortPDU,
     ErrorPDU,
     ErrorRejectAbortNack,
+    IAmRequest,
+    IHaveRequest,
+    ReadPropertyACK,
+    ReadPropertyMultipleACK,
+    ReadPropertyMultipleRequest,
+    ReadPropertyRequest,
     RejectPDU,
     SubscribeCOVRequest,
+    WhoHasRequest,
+    WhoIsRequest,
+    WritePropertyRequest,
 )
-from bacpypes3.basetypes import StatusFlags
-from bacpypes3.pdu import Address
-from bacpypes3.primitivedata import ObjectIdentifier
+from bacpypes3.app import DeviceInfo
+from bacpypes3.basetypes import (
+    ErrorType,
+    PropertyReference,
+    ReadAccessSpecification,
+    WhoHasLimits,
+    WhoHasObject,
+)
+from bacpypes3.errors import AbortException, ExecutionError, RejectException
+from bacpypes3.pdu import Address, GlobalBroadcast
+from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from actors.core.errors import BridgeError
-from bridges.bacnet.values import datatype
+from bridges.bacnet.wire import decode
 from bridges.config import BacnetNetwork
+from bridges.outbox import FaultLog
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +52,51 @@ HOLD: Final = 0.5
 When many devices are dead, those that live must not wait for their time-outs.
 """
 
+SECOND: Final = 0.3
+"""Seconds that a second device gets to say that it has the same instance, after the first has answered."""
+LONGEST_SEARCH: Final = 3.0
+ANY_INSTANCE: Final = 4194303
+"""The instance that stands for any device and that none has."""
+HIGHEST: Final = ANY_INSTANCE - 1
+SMALLEST_APDU: Final = 50
+"""The least that every device accepts (ASHRAE 135-2020, 20.1.2.5)."""
+MOST_ANSWERS: Final = 10_000
+"""Answers to one search that are kept; more are no devices but somebody who makes them up."""
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ExecutionError,
+    RejectException,
+    AbortException,
+)
+"""What the library raises for what makes no sense on the wire."""
+
 Notified = Callable[[int, Address, str, Any, Any], None]
 """Told (process identifier, sender, object as `analog-input,1`, raw present value, raw status flags)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A device that says that it is there (I-Am)."""
+
+    instance: int
+    address: str
+    max_apdu: int
+    segmentation: str
+    vendor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A device that says that it has an object (I-Have)."""
+
+    instance: int
+    address: str
+    object: str
+    name: str
 
 
 class SilentError(BridgeError):
@@ -57,11 +119,15 @@ class Network:
         """Open nothing yet."""
         self.config = config
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
+        self.on_announced: Callable[[Announced], None] = lambda found: None
         self._net: Any = None
         self._app: Any = None
         self._turns = asyncio.Semaphore(IN_FLIGHT)
         self.trouble: str | None = "it is not open yet"
         self._opened = asyncio.Event()
+        self._searches: list[Callable[[Announced], None]] = []
+        self._holders: list[Callable[[Holder], None]] = []
+        self._faults = FaultLog(log)
 
     @property
     def is_open(self) -> bool:
@@ -91,6 +157,9 @@ class Network:
         self._app.device_object.apduTimeout = round(config.timeout * 1000)
         self._app.device_object.numberOfApduRetries = config.retries
         self._app.do_UnconfirmedCOVNotificationRequest = self._notified
+        self._app.do_IAmRequest = self._announced
+        self._app.do_IHaveRequest = self._has
+        self._app.do_DeviceCommunicationControlRequest = _refuse
         self.trouble = None
         self._opened.set()
 
@@ -120,41 +189,161 @@ class Network:
             except Exception as error:
                 log.warning("%s did not close: %s", self.config.id, error)
 
-    async def find(self, instance: int) -> tuple[str, int] | None:
-        """Ask who has a device instance (Who-Is); give its address and its largest APDU, or None."""
+    async def find(self, instance: int) -> list[Announced]:
+        """Ask who has a device instance (Who-Is); give all that say so, which should be one or none."""
+        return await self.who_is(instance, instance, min(LONGEST_SEARCH, self.config.timeout), first=True)
+
+    async def who_is(
+        self,
+        low: int | None = None,
+        high: int | None = None,
+        wait: float = LONGEST_SEARCH,
+        *,
+        address: str | None = None,
+        first: bool = False,
+    ) -> list[Announced]:
+        """Ask who is there, within a range of instances; give who answers within `wait` seconds.
+
+        With `first`, a short time after the first answer is enough. `address` asks only that station.
+        """
         if self._app is None:
-            return None
-        found = await self._app.who_is(instance, instance, timeout=min(3.0, self.config.timeout))
-        for each in found or ():
-            if each.iAmDeviceIdentifier[1] == instance:
-                return str(each.pduSource), int(each.maxAPDULengthAccepted)
-        return None
+            return []
+        found: dict[tuple[int, str], Announced] = {}
+        answered = asyncio.Event()
+
+        def take(each: Announced) -> None:
+            if low is not None and high is not None and not low <= each.instance <= high:
+                return
+            if len(found) < MOST_ANSWERS:
+                found[each.instance, each.address] = each
+            answered.set()
+
+        self._searches.append(take)
+        try:
+            request = WhoIsRequest(destination=Address(address) if address else GlobalBroadcast())
+            if low is not None and high is not None:
+                request.deviceInstanceRangeLowLimit = low
+                request.deviceInstanceRangeHighLimit = high
+            await self._app.request(request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await (answered.wait() if first else asyncio.Event().wait())
+                    await asyncio.sleep(SECOND)
+        finally:
+            self._searches.remove(take)
+        return sorted(found.values(), key=lambda each: (each.instance, each.address))
+
+    async def who_has(
+        self,
+        *,
+        name: str | None = None,
+        obj: str | None = None,
+        low: int | None = None,
+        high: int | None = None,
+        wait: float = LONGEST_SEARCH,
+    ) -> list[Holder]:
+        """Ask who has an object, by its name or as `analog-input,1`; give who answers in `wait` seconds."""
+        if self._app is None:
+            return []
+        found: dict[tuple[int, str, str], Holder] = {}
+
+        def take(each: Holder) -> None:
+            if len(found) < MOST_ANSWERS and (each.name == name or each.object == obj):
+                found[each.instance, each.address, each.object] = each
+
+        request = WhoHasRequest(destination=GlobalBroadcast())
+        request.object = (
+            WhoHasObject(objectName=name)
+            if name is not None
+            else WhoHasObject(objectIdentifier=ObjectIdentifier(obj))
+        )
+        if low is not None and high is not None:
+            request.limits = WhoHasLimits(deviceInstanceRangeLowLimit=low, deviceInstanceRangeHighLimit=high)
+        self._holders.append(take)
+        try:
+            await self._app.request(request)
+            await asyncio.sleep(wait)
+        finally:
+            self._holders.remove(take)
+        return sorted(found.values(), key=lambda each: (each.instance, each.address, each.object))
+
+    def remember(self, found: Announced, before: str | None = None) -> None:
+        """Let the library know what a device can take; forget the address that it had `before`."""
+        if self._app is None:
+            return
+        known = self._app.device_info_cache.address_cache
+        if before is not None and before != found.address:
+            known.pop(Address(before), None)
+        at = Address(found.address)
+        info = DeviceInfo(found.instance, at)
+        info.max_apdu_length_accepted = found.max_apdu
+        info.vendor_identifier = found.vendor
+        known[at] = info
 
     async def read(self, device: str, address: str, obj: str, prop: str, index: int | None = None) -> Any:
         """Read one property."""
-        return await self._ask(
-            device,
-            lambda app: app.read_property(Address(address), ObjectIdentifier(obj), prop, index),
+        request = ReadPropertyRequest(
+            objectIdentifier=ObjectIdentifier(obj),
+            propertyIdentifier=PropertyIdentifier(prop),
+            destination=Address(address),
         )
+        if index is not None:
+            request.propertyArrayIndex = index
+        answer = await self.ask(device, request, ReadPropertyACK)
+        value = decode(ObjectIdentifier(obj), PropertyIdentifier(prop), index, answer.propertyValue)
+        if isinstance(value, ErrorType):
+            raise DeviceError(device, str(value.errorCode), "decode")
+        return value
 
     async def read_many(
         self, device: str, address: str, wanted: Sequence[tuple[str, Sequence[str]]]
     ) -> dict[tuple[str, str], Any]:
-        """Read several properties of several objects in one request (ReadPropertyMultiple)."""
-        listed: list[Any] = []
-        for obj, props in wanted:
-            listed += [ObjectIdentifier(obj), list(props)]
-        answer = await self._ask(device, lambda app: app.read_property_multiple(Address(address), listed))
-        return {(str(obj), str(prop)): value for obj, prop, _, value in answer or ()}
+        """Read several properties of several objects in one request (ReadPropertyMultiple).
 
-    async def write(self, device: str, address: str, obj: str, value: Any, priority: int | None) -> None:
-        """Write a present value."""
-        await self._ask(
-            device,
-            lambda app: app.write_property(
-                Address(address), ObjectIdentifier(obj), "present-value", value, priority=priority
-            ),
+        An element of an array is `priority-array[1]`, in the answer too. A value that the device refuses, or
+        that can't be decoded, is an ErrorType.
+        """
+        specifications = [
+            ReadAccessSpecification(
+                objectIdentifier=ObjectIdentifier(obj),
+                listOfPropertyReferences=[_reference(prop) for prop in props],
+            )
+            for obj, props in wanted
+        ]
+        request = ReadPropertyMultipleRequest(
+            listOfReadAccessSpecs=specifications, destination=Address(address)
         )
+        answer = await self.ask(device, request, ReadPropertyMultipleACK)
+        found: dict[tuple[str, str], Any] = {}
+        for result in answer.listOfReadAccessResults or ():
+            for each in result.listOfResults or ():
+                obj, prop, index = result.objectIdentifier, each.propertyIdentifier, each.propertyArrayIndex
+                name = str(prop) if index is None else f"{prop}[{index}]"
+                error = each.readResult.propertyAccessError
+                found[str(obj), name] = (
+                    decode(obj, prop, index, each.readResult.propertyValue) if error is None else error
+                )
+        return found
+
+    async def write(
+        self,
+        device: str,
+        address: str,
+        obj: str,
+        value: Any,
+        priority: int | None,
+        prop: str = "present-value",
+    ) -> None:
+        """Write a property."""
+        request = WritePropertyRequest(
+            objectIdentifier=ObjectIdentifier(obj),
+            propertyIdentifier=PropertyIdentifier(prop),
+            propertyValue=value,
+            destination=Address(address),
+        )
+        if priority is not None:
+            request.priority = priority
+        await self.ask(device, request)
 
     async def subscribe(self, device: str, address: str, obj: str, process: int, lifetime: int) -> None:
         """Subscribe to an object's changes, or renew (ASHRAE 135, 13.14)."""
@@ -165,26 +354,29 @@ class Network:
             lifetime=lifetime,
             destination=Address(address),
         )
-        await self._ask(device, lambda app: app.request(request))
+        await self.ask(device, request)
 
-    async def _ask(self, device: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def ask(self, device: str, request: Any, expected: type = object) -> Any:
+        """Send a confirmed request and give the answer. Raises SilentError and DeviceError."""
         if self._app is None:
             raise SilentError(device, f"network {self.config.id} is not open: {self.trouble}")
         # The library's own time-outs come first; this one is for what it never ends.
         limit = self.config.timeout * (self.config.retries + 1) + 2
         try:
             async with self._turn(), asyncio.timeout(limit):
-                answer = await call(self._app)
+                answer = await self._app.request(request)
         except ErrorRejectAbortNack as error:
             raise _explained(device, error, self.config.timeout) from None
         except TimeoutError:
             raise SilentError(device, f"no answer within {limit:g} s") from None
         except OSError as error:
             raise SilentError(device, f"it can't be sent to: {error}"[:200]) from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             raise DeviceError(device, f"{type(error).__name__}: {error}"[:200], "decode") from error
         if isinstance(answer, ErrorRejectAbortNack):
             raise _explained(device, answer, self.config.timeout)
+        if not isinstance(answer, expected):
+            raise DeviceError(device, f"an answer to another question: {type(answer).__name__}", "decode")
         return answer
 
     @contextlib.asynccontextmanager
@@ -206,21 +398,77 @@ class Network:
             give_back()
 
     async def _notified(self, apdu: Any) -> None:
-        obj = str(apdu.monitoredObjectIdentifier)
         value: Any = None
         flags: Any = None
         try:
+            obj = apdu.monitoredObjectIdentifier
             for each in apdu.listOfValues:
                 name = str(each.propertyIdentifier)
-                if name == "present-value":
-                    value = each.value.cast_out(datatype(obj.partition(",")[0]))
-                elif name == "status-flags":
-                    flags = each.value.cast_out(StatusFlags)
-        except Exception as error:
-            log.warning("a notification for %s can't be read: %s", obj, error)
+                if name in ("present-value", "status-flags"):
+                    found = decode(obj, each.propertyIdentifier, each.propertyArrayIndex, each.value)
+                    value, flags = (found, flags) if name == "present-value" else (value, found)
+            process = int(apdu.subscriberProcessIdentifier)
+        except UNREADABLE as error:
+            self._faults.tell(self.config.id, "notification", f"from {apdu.pduSource}: {error}"[:200])
             return
         if value is not None:
-            self.on_cov(int(apdu.subscriberProcessIdentifier), apdu.pduSource, obj, value, flags)
+            self.on_cov(process, apdu.pduSource, str(obj), value, flags)
+
+    async def _announced(self, apdu: IAmRequest) -> None:
+        try:
+            kind, instance = apdu.iAmDeviceIdentifier
+            found = Announced(
+                int(instance),
+                str(apdu.pduSource),
+                int(apdu.maxAPDULengthAccepted),
+                str(apdu.segmentationSupported),
+                int(apdu.vendorID),
+            )
+        except UNREADABLE as error:
+            self._faults.tell(self.config.id, "I-Am", f"from {apdu.pduSource}: {error}"[:200])
+            return
+        if str(kind) != "device" or found.instance >= ANY_INSTANCE or found.max_apdu < SMALLEST_APDU:
+            self._faults.tell(self.config.id, "I-Am", f"from {apdu.pduSource}: {found}"[:200])
+            return
+        for take in list(self._searches):
+            take(found)
+        self.on_announced(found)
+
+    async def _has(self, apdu: IHaveRequest) -> None:
+        try:
+            found = Holder(
+                int(apdu.deviceIdentifier[1]),
+                str(apdu.pduSource),
+                str(apdu.objectIdentifier),
+                str(apdu.objectName),
+            )
+        except UNREADABLE as error:
+            self._faults.tell(self.config.id, "I-Have", f"from {apdu.pduSource}: {error}"[:200])
+            return
+        for take in list(self._holders):
+            take(found)
+
+
+def is_object(name: str) -> bool:
+    """Tell whether this names an object, as `analog-input,1` or `200,1` does."""
+    try:
+        ObjectIdentifier(name)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _reference(prop: str) -> PropertyReference:
+    name, _, index = prop.partition("[")
+    reference = PropertyReference(propertyIdentifier=PropertyIdentifier(name))
+    if index:
+        reference.propertyArrayIndex = int(index[:-1])
+    return reference
+
+
+async def _refuse(apdu: Any) -> None:
+    """Nobody silences this host from the network: only BACnet/SC could tell who asks."""
+    raise ExecutionError("services", "serviceRequestDenied")
 
 
 def _explained(device: str, error: Any, timeout: float) -> BridgeError:

@@ -1,34 +1,56 @@
 """BACnet values to point values and back (ASHRAE 135-2020, clause 12). Pure but for the library's types."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
-from bacpypes3.basetypes import BinaryPV, ErrorType, StatusFlags
+from bacpypes3.basetypes import (
+    BinaryLightingPV,
+    BinaryPV,
+    DateTime,
+    DoorValue,
+    ErrorType,
+    LifeSafetyState,
+    ShedState,
+    StatusFlags,
+)
 from bacpypes3.primitivedata import (
+    BitString,
     Boolean,
     CharacterString,
+    Date,
     Double,
     Integer,
     Null,
+    OctetString,
     Real,
+    Time,
     Unsigned,
 )
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
-from bridges.bacnet.kinds import BINARY, MULTI_STATE, TEXT, WHOLE
+from bridges.bacnet.kinds import ANALOG, BINARY, MULTI_STATE, READ_ONLY, STATES, TEXT, WHOLE, is_makers_own
 from bridges.numbers import shortest
 
 LARGEST_REAL: Final = (2 - 2**-23) * 2.0**127
 LARGEST_WHOLE: Final = 2**53
 """An Unsigned has as many octets as its sender likes; a point's value has 53 bits."""
+LONGEST_TEXT: Final = 255
 
 _TYPES: Final[dict[str, Any]] = {
     "large-analog-value": Double,
     "integer-value": Integer,
     "positive-integer-value": Unsigned,
     "accumulator": Unsigned,
+    "command": Unsigned,
+    "timer": Unsigned,
     "characterstring-value": CharacterString,
+    "life-safety-point": LifeSafetyState,
+    "life-safety-zone": LifeSafetyState,
+    "load-control": ShedState,
+    "access-door": DoorValue,
+    "binary-lighting-output": BinaryLightingPV,
 }
 
 
@@ -47,19 +69,79 @@ def to_point(object_type: str, raw: Any) -> tuple[PointValue | None, int]:
     if raw is None or isinstance(raw, ErrorType | Null):
         return None, fault
     try:
-        if object_type in BINARY:
-            return bool(int(raw)), 0
-        if object_type in MULTI_STATE or object_type in WHOLE:
-            whole = int(raw)
-            return (whole, 0) if abs(whole) <= LARGEST_WHOLE else (None, fault)
-        if object_type in TEXT:
-            return str(raw)[:255], 0
-        number = float(raw)
+        value = _value(object_type, raw)
     except (TypeError, ValueError):
         return None, fault
-    if datatype(object_type) is Real:
-        number = shortest(number)
-    return (number, 0) if math.isfinite(number) else (None, fault)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, fault
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        return None, fault
+    return value, 0
+
+
+def _value(object_type: str, raw: Any) -> PointValue:
+    if object_type in BINARY:
+        return bool(int(raw))
+    if object_type in MULTI_STATE or object_type in WHOLE:
+        return int(raw)
+    if object_type in TEXT:
+        return str(raw)[:LONGEST_TEXT]
+    if object_type in STATES:
+        return _state_name(datatype(object_type), int(raw))
+    if object_type in ANALOG:
+        number = float(raw)
+        # Large Analog Values have 64 bits; they and whole numbers are as exact as they come.
+        return shortest(number) if isinstance(raw, Real) and not isinstance(raw, Double) else number
+    return _by_type(raw)
+
+
+def _by_type(raw: Any) -> PointValue:
+    """Give a value whose object doesn't say what type it has. Raises TypeError for a list."""
+    if isinstance(raw, Boolean | bool):
+        return bool(raw)
+    if isinstance(raw, float):
+        return shortest(raw) if isinstance(raw, Real) and not isinstance(raw, Double) else float(raw)
+    if isinstance(raw, int):
+        return int(raw)
+    return _shown(raw)[:LONGEST_TEXT]
+
+
+def _shown(raw: Any) -> str:
+    for kind, show in _TEXTS.items():
+        if isinstance(raw, kind):
+            return show(raw)
+    if type(raw) in (list, tuple):
+        raise TypeError("a list is no value")
+    return str(raw)
+
+
+def _state_name(states: Any, number: int) -> str:
+    """Give a state's name by the standard; that of a maker's own is its number."""
+    return str(states(number))
+
+
+def _date(raw: Any) -> str:
+    """Give `2026-11-24`; what is left open is `*`, which `odd`, `even` and `last` stand for too."""
+    year, month, day, _ = raw
+    months = {13: "odd", 14: "even", 255: "*"}
+    days = {32: "last", 33: "odd", 34: "even", 255: "*"}
+    parts = ["*" if year == 255 else f"{1900 + year}", months.get(month, f"{month:02}")]
+    return "-".join([*parts, days.get(day, f"{day:02}")])
+
+
+def _time(raw: Any) -> str:
+    """Give `07:30:15`, with hundredths where there are any; what is left open is `*`."""
+    text = ":".join("*" if part == 255 else f"{part:02}" for part in raw[:3])
+    return f"{text}.{raw[3]:02}" if raw[3] not in (0, 255) else text
+
+
+_TEXTS: Final[dict[type, Callable[[Any], str]]] = {
+    DateTime: lambda raw: f"{_date(raw.date)} {_time(raw.time)}",
+    Date: _date,
+    Time: _time,
+    OctetString: lambda raw: str(raw.hex()),
+    BitString: lambda raw: "".join("1" if bit else "0" for bit in raw),
+}
 
 
 def reason(raw: Any) -> str:
@@ -82,16 +164,24 @@ def to_status(raw: Any) -> int:
 
 def to_bacnet(object_type: str, value: PointValue | None, states: int | None) -> Any:
     """Give a point value as it is written; none relinquishes. Raises BadInputError."""
+    if object_type in READ_ONLY or is_makers_own(object_type):
+        raise BadInputError("point", object_type, "an object type that can be commanded")
     if value is None:
         return Null(())
-    if object_type in BINARY:
-        if isinstance(value, bool) or value in (0, 1):
-            return BinaryPV(int(value))
-        raise BadInputError("value", value, "true or false")
+    if object_type in STATES:
+        return _state(object_type, value)
     if object_type in TEXT:
         if isinstance(value, str):
             return CharacterString(value)
         raise BadInputError("value", value, "a text")
+    return _number(object_type, value, states)
+
+
+def _number(object_type: str, value: PointValue, states: int | None) -> Any:
+    if object_type in BINARY:
+        if isinstance(value, bool) or value in (0, 1):
+            return BinaryPV(int(value))
+        raise BadInputError("value", value, "true or false")
     if isinstance(value, bool | str):
         raise BadInputError("value", value, "a number")
     if object_type in MULTI_STATE:
@@ -110,12 +200,29 @@ def to_bacnet(object_type: str, value: PointValue | None, states: int | None) ->
     return datatype(object_type)(float(value))
 
 
+def _state(object_type: str, value: PointValue) -> Any:
+    """Take a state by its name, or by its number. Raises BadInputError."""
+    states = datatype(object_type)
+    try:
+        if isinstance(value, str):
+            return states(value)
+        if not isinstance(value, bool) and float(value).is_integer() and 0 <= value <= 65535:
+            return states(int(value))
+    except ValueError:
+        pass
+    names = ", ".join(str(states(number)) for number in sorted(set(states._enum_map.values())))
+    raise BadInputError("value", value, f"one of {names}"[:400])
+
+
 def from_choice(item: Any) -> PointValue | None:
     """Give one slot of a priority array: none for null."""
     choice = getattr(item, "_choice", None)
     if choice in (None, "null"):
         return None
     value = getattr(item, str(choice))
+    if hasattr(value, "tagList"):
+        # What the standard has no basic type for; no point is commanded with such.
+        return None
     if choice in ("real", "double"):
         return shortest(value) if choice == "real" else float(value)
     if choice in ("enumerated", "unsigned", "integer"):

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from bridges.backoff import Backoff
 from bridges.bacnet.bridge import BacnetBridge
 from bridges.config import BacnetDevice, BacnetNetwork
 from bridges.simulator.program import Options, Simulator
+from tests.bridges.bacnet.rogues import Rogues
 from tests.bridges.simulator.support import IP, free_port
 from tests.support import InProcess
 
@@ -65,7 +67,11 @@ class Bench:
         return BacnetNetwork(id="ip", address="127.0.0.1/8", bbmd=bbmd, **config)
 
     async def bridge(
-        self, devices: list[BacnetDevice], points: list[Node] | None = None, **network: Any
+        self,
+        devices: list[BacnetDevice],
+        points: list[Node] | None = None,
+        networks: list[BacnetNetwork] | None = None,
+        **network: Any,
     ) -> BacnetBridge:
         site = Node(id="north", node_type=NodeType.SITE, dis="North")
         equips = [
@@ -74,7 +80,7 @@ class Bench:
         self.nodes.apply([site, *equips, *(points or [])])
         bridge = BacnetBridge(
             "north",
-            [self.network(**network)],
+            networks or [self.network(**network)],
             devices,
             InProcess(self.nodes),
             InProcess(self.points),
@@ -128,3 +134,23 @@ async def bench(nodes: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for bridge in bench.bridges:
         await bridge.stop()
     await simulator.close()
+
+
+@pytest.fixture
+async def rogues() -> AsyncIterator[Rogues]:
+    rogues = Rogues(free_port(socket.SOCK_DGRAM, IP))
+    await rogues.opened()
+    yield rogues
+    rogues.close()
+
+
+@pytest.fixture
+async def lab(
+    rogues: Rogues, nodes: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    simulator: Any = SimpleNamespace(options=SimpleNamespace(bacnet_port=rogues.port))
+    bench = Bench(simulator, nodes)
+    yield bench
+    for bridge in bench.bridges:
+        await bridge.stop()

@@ -4,14 +4,35 @@ import math
 from typing import Any
 
 import pytest
-from bacpypes3.basetypes import BinaryPV, ErrorType, PriorityValue, StatusFlags
-from bacpypes3.primitivedata import CharacterString, Double, Integer, Null, Real, Unsigned
+from bacpypes3.basetypes import BinaryPV, DateTime, ErrorType, PriorityValue, StatusFlags
+from bacpypes3.constructeddata import Any as AnyValue
+from bacpypes3.primitivedata import (
+    BitString,
+    Boolean,
+    CharacterString,
+    Date,
+    Double,
+    Enumerated,
+    Integer,
+    Null,
+    ObjectIdentifier,
+    OctetString,
+    PropertyIdentifier,
+    Real,
+    Tag,
+    TagClass,
+    TagList,
+    Time,
+    Unsigned,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus
+from bridges.bacnet.kinds import carries_value
 from bridges.bacnet.values import datatype, from_choice, to_bacnet, to_point, to_status
+from bridges.bacnet.wire import decode, undecodable
 from bridges.numbers import shortest
 
 FAULT, OVERRIDDEN = int(PointStatus.FAULT), int(PointStatus.OVERRIDDEN)
@@ -29,6 +50,35 @@ FAULT, OVERRIDDEN = int(PointStatus.FAULT), int(PointStatus.OVERRIDDEN)
         ("accumulator", Unsigned(123456), 123456),
         # CharacterString itself is no name for a test: pytest would encode it.
         pytest.param("characterstring-value", CharacterString("Grüße"), "Grüße", id="text"),
+        ("lighting-output", Real(80.0), 80.0),
+        ("staging", Real(2.0), 2.0),
+        ("command", Unsigned(4), 4),
+        ("life-safety-point", Enumerated(1), "pre-alarm"),
+        ("life-safety-zone", Enumerated(300), "300"),
+        ("access-door", Enumerated(0), "lock"),
+        ("binary-lighting-output", Enumerated(1), "on"),
+        ("load-control", Enumerated(0), "shed-inactive"),
+        ("date-value", Date((126, 11, 24, 2)), "2026-11-24"),
+        ("date-pattern-value", Date((255, 13, 32, 255)), "*-odd-last"),
+        ("time-value", Time((7, 30, 15, 0)), "07:30:15"),
+        ("time-pattern-value", Time((255, 30, 255, 255)), "*:30:*"),
+        pytest.param(
+            "datetime-value",
+            DateTime(date=Date((126, 11, 24, 2)), time=Time((7, 30, 15, 25))),
+            "2026-11-24 07:30:15.25",
+            id="datetime",
+        ),
+        ("bitstring-value", BitString([1, 0, 1]), "101"),
+        pytest.param("octetstring-value", OctetString(b"\x01\xff"), "01ff", id="octets"),
+        ("calendar", Boolean(True), True),
+        ("schedule", Real(21.5), 21.5),
+        ("schedule", Unsigned(2), 2),
+        ("schedule", Boolean(False), False),
+        ("200", Real(0.1), 0.1),
+        ("200", Double(0.1), 0.1),
+        ("200", Enumerated(7), 7),
+        ("analog-input", Unsigned(7), 7.0),
+        ("multi-state-input", Real(3.0), 3),
     ],
 )
 def test_values_have_the_type_of_their_object(kind: str, raw: Any, value: Any) -> None:
@@ -44,6 +94,8 @@ def test_values_have_the_type_of_their_object(kind: str, raw: Any, value: Any) -
         ("analog-input", None),
         ("analog-input", "warm"),
         ("binary-input", Null(())),
+        ("200", [Unsigned(1), Unsigned(2)]),
+        ("analog-input", undecodable()),
         ("multi-state-input", ErrorType(errorClass="object", errorCode="unknown-object")),
     ],
 )
@@ -92,12 +144,57 @@ def test_no_status_flags_are_no_fault() -> None:
         ("integer-value", 2**31, None),
         ("integer-value", math.nan, None),
         ("characterstring-value", 5, None),
+        ("access-door", "ajar", None),
+        ("access-door", True, None),
+        ("access-door", 1.5, None),
     ],
 )
 def test_a_wrong_value_is_refused(kind: str, value: Any, states: int | None) -> None:
     with pytest.raises(BadInputError) as caught:
         to_bacnet(kind, value, states)
     assert caught.value.field == "value"
+
+
+@pytest.mark.parametrize("kind", ["schedule", "calendar", "date-value", "bitstring-value", "200"])
+def test_what_can_not_be_commanded_is_refused(kind: str) -> None:
+    for value in (1.0, None, "x"):
+        with pytest.raises(BadInputError) as caught:
+            to_bacnet(kind, value, None)
+        assert caught.value.field == "point"
+
+
+@pytest.mark.parametrize("value", ["pulse-unlock", 2, 2.0])
+def test_a_state_is_commanded_by_name_or_number(value: Any) -> None:
+    assert to_point("access-door", to_bacnet("access-door", value, None)) == ("pulse-unlock", 0)
+
+
+def test_makers_own_types_and_those_of_the_standard_can_be_bound() -> None:
+    assert all(carries_value(kind) for kind in ("analog-input", "life-safety-zone", "128", "1023"))
+    assert not any(carries_value(kind) for kind in ("trend-log", "127", "1024", "200a", None, 200))
+
+
+OBJECT, OWN = ObjectIdentifier("analog-input,1"), ObjectIdentifier((200, 1))
+
+
+@pytest.mark.parametrize(
+    ("obj", "prop", "sent", "value"),
+    [
+        (OBJECT, "present-value", Real(2.5), 2.5),
+        (OBJECT, "present-value", Unsigned(2), 2),
+        (OWN, "present-value", Real(2.5), 2.5),
+        (OWN, 9999, Unsigned(7), 7),
+        (OBJECT, "units", Enumerated(62), 62),
+        (OBJECT, "status-flags", StatusFlags([0, 1, 0, 0]), [0, 1, 0, 0]),
+    ],
+)
+def test_values_on_the_wire_are_decoded(obj: Any, prop: Any, sent: Any, value: Any) -> None:
+    assert decode(obj, PropertyIdentifier(prop), None, AnyValue(sent)) == value
+
+
+@given(st.binary(max_size=40), st.sampled_from(["present-value", "units", "object-list", "9999"]))
+def test_whatever_is_on_the_wire_is_a_value_or_an_error(data: bytes, prop: str) -> None:
+    sent = AnyValue(TagList([Tag(TagClass.application, n % 16, len(data), data) for n in data[:3]]))
+    decode(OBJECT, PropertyIdentifier(prop if not prop.isdigit() else int(prop)), None, sent)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

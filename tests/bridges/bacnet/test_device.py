@@ -15,7 +15,7 @@ from actors.core.clock import now_ms
 from actors.core.values import PointStatus
 from actors.point.models import PointFrame
 from bridges.bacnet.device import Device, Effects, Object
-from bridges.bacnet.network import DeviceError
+from bridges.bacnet.network import Announced, DeviceError
 from bridges.config import BacnetDevice, BacnetNetwork
 from bridges.outbox import FaultLog
 from tests.bridges.bacnet.conftest import QUICK, until
@@ -37,7 +37,7 @@ class Played:
         self.takes_cov: str | None = None
         """Why it refuses a subscription."""
 
-    async def find(self, instance: int) -> None:
+    async def find(self, instance: int) -> list[Announced]:
         raise AssertionError("its address is configured")
 
     async def read(self, device: str, address: str, obj: str, prop: str, index: int | None = None) -> Any:

@@ -4,6 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from bacpypes3.apdu import ReadPropertyACK
+from bacpypes3.constructeddata import Any as Any_
+from bacpypes3.primitivedata import Real
 
 from bridges.bacnet import network as module
 from bridges.bacnet.network import IN_FLIGHT, Network, SilentError
@@ -16,14 +19,18 @@ class Played:
     def __init__(self) -> None:
         self.under_way = 0
 
-    async def read_property(self, address: Any, *which: Any) -> Any:
-        if str(address) == "10.0.0.1":
+    async def request(self, apdu: Any) -> Any:
+        if str(apdu.pduDestination) == "10.0.0.1":
             self.under_way += 1
             try:
                 await asyncio.Event().wait()
             finally:
                 self.under_way -= 1
-        return 5.0
+        return ReadPropertyACK(
+            objectIdentifier=apdu.objectIdentifier,
+            propertyIdentifier=apdu.propertyIdentifier,
+            propertyValue=Any_(Real(5.0)),
+        )
 
 
 def played() -> tuple[Network, Played]:
@@ -33,7 +40,7 @@ def played() -> tuple[Network, Played]:
 
 
 async def read(network: Network, address: str) -> Any:
-    return await network.read("d", address, "device,1", "system-status")
+    return await network.read("d", address, "analog-input,1", "present-value")
 
 
 async def test_dead_devices_however_many_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
