@@ -140,7 +140,17 @@ def load(path: Path) -> Campus:
                     message = f"this profile is for {profile.protocol}, the network speaks {device.protocol}"
                     raise ConfigFileError([(str(path), locate(where), key_of(where), message)])
                 profiles[device.profile] = profile
+            if isinstance(device, ModbusDevice) and device.profile:
+                _limit(device, profiles[device.profile])
     return Campus(config, profiles, path)
+
+
+def _limit(device: ModbusDevice, profile: Profile) -> None:
+    """Take what the profile says of the device's requests, where the device itself says nothing."""
+    for name in ("max_registers", "max_gap"):
+        limit = getattr(profile, name)
+        if limit is not None and name not in device.model_fields_set:
+            setattr(device, name, limit)
 
 
 def _contradictions(config: CampusConfig) -> list[tuple[Where, str]]:

@@ -233,9 +233,7 @@ async def health(frame: Frame, request: Request) -> None:
             (
                 f"{frame.model.name(each['device_key'])} ({each['device_key']})",
                 each["state"],
-                f"{each['protocol']} {each['address'] or ''}, {plural(each['points'], 'point')}, "
-                f"heard {ago(each['last_seen'], now_ms()) if each['state'] != 'online' else 'now'}"
-                + (f": {each['last_error']}" if each["state"] == "down" else ""),
+                device_words(each, now_ms()),
             )
             for each in told
         ]
@@ -244,6 +242,19 @@ async def health(frame: Frame, request: Request) -> None:
             _list(devices, "Devices", rows)
 
     frame.refreshers.append(refresh)
+
+
+def device_words(device: dict[str, Any], now: int) -> str:
+    """Say what is known of a device; `now` in ms."""
+    online = device["state"] == "online"
+    parts = [f"{device['protocol']} {device['address'] or ''}", plural(device["points"], "point")]
+    parts.append("heard now" if online else f"heard {ago(device['last_seen'], now)}")
+    if online and device["answer_ms"] is not None:
+        parts.append(f"answers in {device['answer_ms']:.3g} ms")
+    if device["errors"]:
+        parts.append(plural(device["errors"], "error"))
+    why = f": {device['last_error']}" if device["state"] == "down" else ""
+    return ", ".join(parts) + why
 
 
 def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str]]:

@@ -13,6 +13,9 @@ from bridges.modbus.registers import BIT_TYPES, Register, RegisterType
 MAX_BITS: Final = 2000
 """Bits in one request (MODBUS Application Protocol V1.1b3, 6.1)."""
 
+MAX_REGISTERS: Final = 125
+"""Registers in one request (6.3 there)."""
+
 Item = tuple[str, Register]
 """A point's id and its register."""
 
@@ -32,7 +35,7 @@ class Block:
         return words[start : start + register.count]
 
 
-def coalesce(items: Iterable[Item], *, max_gap: int = 10, max_registers: int = 125) -> list[Block]:
+def coalesce(items: Iterable[Item], *, max_gap: int = 10, max_registers: int = MAX_REGISTERS) -> list[Block]:
     """Cover all registers with few requests, in order of type and address.
 
     Bridges gaps of up to `max_gap` registers; asks for at most `max_registers` registers or 2000 bits at

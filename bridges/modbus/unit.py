@@ -5,7 +5,7 @@ import logging
 import math
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -18,11 +18,13 @@ from actors.point.models import empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.config import DeviceStatus, ModbusDevice
 from bridges.modbus.blocks import Block, single
-from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
+from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError, kind_of
 from bridges.modbus.commands import Commands, prepare
 from bridges.modbus.plan import Plan, Wanted
 from bridges.modbus.registers import Reading, Register, decode
+from bridges.modbus.services import identify
 from bridges.outbox import FaultLog, Outbox, Row
+from bridges.timing import AnswerTimes
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ class Unit:
         self._wake = asyncio.Event()
         self._identified = False
         self._slowest: float | None = None
+        self._times = AnswerTimes()
+        self._errors = Counter[str]()
         self._unconnected = False
         self.poll_seconds: float | None = None
         """How long the last poll took."""
@@ -159,11 +163,11 @@ class Unit:
                 async with self._line.turn(self.device.unit):
                     reading = await send()
             except NoAnswerError as error:
-                self._failed("write failed", error.reason)
+                self._failed("write failed", error)
                 if not left:
                     raise WriteUnsureError(point_id, error.reason) from error
             except RefusedError as error:
-                self._failed("write refused", error.reason)
+                self._failed("write refused", error)
                 raise WriteFailedError(point_id, error.reason) from error
             else:
                 self._heard()
@@ -184,7 +188,15 @@ class Unit:
 
     def status(self) -> DeviceStatus:
         """Say how the device is."""
-        told = {"state": self.liveness.state, "misses": self.liveness.misses, "points": len(self._points)}
+        told: dict[str, object] = {
+            "state": self.liveness.state,
+            "misses": self.liveness.misses,
+            "points": len(self._points),
+            "poll_ms": None if self.poll_seconds is None else round(1000 * self.poll_seconds, 3),
+            "error_kinds": dict(self._errors),
+        }
+        if spread := self._times.spread():
+            told |= dict(zip(("answer_ms", "answer_ms_p95", "answer_ms_max"), spread, strict=True))
         return self._status.model_copy(update=told)
 
     def _register(self, point_id: str) -> Register:
@@ -306,12 +318,13 @@ class Unit:
                 words = await self._line.read(unit, block.type, block.address, block.count, timeout)
             except RefusedError as error:
                 place = f"{block.type} {block.address} to {block.address + block.count - 1}"
-                self._failed("exception", f"{error.reason} for {place}")
+                self._failed("exception", error, f" for {place}")
                 raise
             except NoAnswerError as error:
-                self._failed("no answer", error.reason)
+                self._failed("no answer", error)
                 raise
             took = time.monotonic() - start
+        self._times.add(took)
         self._slowest = took if self._slowest is None else max(took, 0.9 * self._slowest)
         self._status.reads += 1
         return words
@@ -363,6 +376,7 @@ class Unit:
                 self._to.publish(DeviceRecovered(device_key=self.device.id, protocol="modbus"))
                 # It may have another firmware or configuration now: what it refused is asked for again.
                 self._plan = self._fresh_plan()
+                self._identified = self._status.vendor is None
                 self._wake.set()
 
     def _missed(self, error: BridgeError) -> bool:
@@ -378,18 +392,21 @@ class Unit:
             self._flag_down()
         return False
 
-    def _failed(self, kind: str, reason: str) -> None:
+    def _failed(self, kind: str, error: BridgeError, where: str = "") -> None:
         self._status.errors += 1
-        self._status.last_error = reason
-        self._to.faults.tell(self.device.id, kind, reason)
+        self._status.last_error = error.reason + where
+        self._errors[kind_of(error)] += 1
+        self._to.faults.tell(self.device.id, kind, error.reason + where)
 
     async def _identify(self) -> None:
         """Ask once for vendor and model; most devices don't know the question, and that is fine."""
         self._identified = True
         try:
             async with self._line.turn(self.device.unit):
-                found = await self._line.identify(self.device.unit, min(1.0, self._line.config.timeout))
+                found = await identify(self._line, self.device.unit, min(1.0, self._line.config.timeout))
         except BridgeError as error:
             log.info("%s doesn't identify itself: %s", self.device.id, error.reason)
             return
-        self._status.vendor, self._status.model = found.get(0) or None, found.get(1) or None
+        self._status.vendor = found.vendor or None
+        self._status.model = found.model or found.product_code or None
+        self._status.firmware = found.revision or None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.web.alarms import urgency
-from api.web.pages import comfort, host_rows
+from api.web.pages import comfort, device_words, host_rows
 from api.web.trends import bands, options_of
 
 
@@ -79,6 +79,24 @@ def test_what_waits_for_somebody_is_listed_first() -> None:
     ]
     names = [each["name"] for each in sorted(items, key=urgency)]
     assert names == ["worst", "gone but unseen", "low", "seen", "shelved"]
+
+
+def test_a_device_is_told_with_its_answers_and_errors() -> None:
+    device = {
+        "protocol": "modbus",
+        "address": "10.0.0.5:502 unit 3",
+        "points": 1,
+        "state": "online",
+        "last_seen": None,
+        "answer_ms": 12.345,
+        "errors": 2,
+        "last_error": "no answer within 2 s",
+    }
+    told = "modbus 10.0.0.5:502 unit 3, 1 point, heard now, answers in 12.3 ms, 2 errors"
+    assert device_words(device, 0) == told
+    down = device | {"state": "down"}
+    told = "modbus 10.0.0.5:502 unit 3, 1 point, heard never, 2 errors: no answer within 2 s"
+    assert device_words(down, 0) == told
 
 
 def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:

@@ -162,7 +162,8 @@ async def test_only_the_points_that_the_device_does_not_have_are_flagged(bench: 
     }
     device.requests.clear()
     await until(lambda: len(device.requests) >= 6)
-    assert all(struct.unpack(">HH", pdu[1:5]) in {(0, 2), (3, 2), (40, 1)} for _, pdu in device.requests)
+    asked = {struct.unpack(">HH", pdu[1:5]) for _, pdu in device.requests if pdu[0] == 3}
+    assert asked == {(0, 2), (3, 2), (40, 1)}
     health = await bridge.health()
     assert health.state is HealthState.DEGRADED
     assert "doesn't answer for 2 points" in health.reasons[0]
@@ -302,6 +303,50 @@ async def test_vendor_and_model_are_asked_for_once_and_not_needed(bench: Bench) 
     (status,) = await bridge.status()
     assert (status.state, status.vendor, status.points) == ("online", None, 1)
     assert status.address == f"127.0.0.1:{device.port} unit 1"
+
+
+async def test_statistics_tell_how_fast_it_answers_and_what_went_wrong(bench: Bench) -> None:
+    memory = meter(busy=1)
+    device = await bench.device({1: memory})
+    bridge = await bench.simple(device, [point("a"), point("none", address=500)])
+    await until(lambda: missed(bridge)[0].reads >= 3)
+    memory.silent = {0}
+    with pytest.raises(BridgeError):
+        await bridge.read("meter/a")
+    (status,) = await bridge.status()
+    assert status.error_kinds == {
+        "server device busy (6)": 1,
+        "illegal data address (2)": 1,
+        "no answer": status.errors - 2,
+    }
+    assert 0 < (status.answer_ms or 0) <= (status.answer_ms_max or 0)
+    assert 0 < (status.answer_ms_p95 or 0) <= (status.answer_ms_max or 0)
+    assert (status.poll_ms or 0) > 0
+    told = {each.name: each.value for each in bridge.measures()}
+    assert told["opencrate_device_answer_seconds"] > 0
+    assert told["opencrate_device_errors_total"] >= 3
+
+
+async def test_a_device_that_comes_back_is_asked_again_who_it_is(bench: Bench) -> None:
+    told = {"revision": b"1.0"}
+    memory = meter()
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        if pdu[0] != 43:
+            return await device.behave(transaction, unit, pdu)
+        text = told["revision"]
+        objects = b"\x00\x04acme\x01\x02X1\x02" + bytes([len(text)]) + text
+        return frame(transaction, unit, b"\x2b\x0e\x02\x01\x00\x00\x03" + objects)
+
+    device = await bench.device({1: memory}, behave)
+    bridge = await bench.simple(device, [point("a")])
+    await until(lambda: missed(bridge)[0].firmware == "1.0")
+    assert (missed(bridge)[0].vendor, missed(bridge)[0].model) == ("acme", "X1")
+    await device.stop()
+    await until(lambda: missed(bridge)[0].state == "down")
+    told["revision"] = b"2.0"
+    await device.start()
+    await until(lambda: missed(bridge)[0].firmware == "2.0")
 
 
 async def test_a_fault_is_logged_once_a_minute(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

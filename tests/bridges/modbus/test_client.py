@@ -188,12 +188,3 @@ async def test_unit_255_may_answer_as_0_as_both_name_the_device_itself(bench: Be
     device = await bench.device({}, wrong(lambda t, u, p: frame(t, 0, GOOD)))
     async with line(device) as connection:
         assert await connection.read(255, "holding", 0, 2) == [1, 2]
-
-
-async def test_identification_gives_vendor_and_product(bench: Bench) -> None:
-    objects = b"\x00\x04acme\x01\x03X1\x00\x02\x031.2"
-    device = await bench.device(
-        {}, wrong(lambda t, u, p: frame(t, u, b"\x2b\x0e\x01\x01\x00\x00\x03" + objects))
-    )
-    async with line(device) as connection:
-        assert await connection.identify(1, 0.15) == {0: "acme", 1: "X1", 2: "1.2"}
