@@ -144,7 +144,8 @@ class Raiser:
         wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
         ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
         bridges = {
-            protocol: self._bridge(protocol, site, nodes, points, publish) for protocol in _protocols(site)
+            protocol: self._bridge(protocol, site, nodes, points, publish, history)
+            for protocol in _protocols(site)
         }
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
         overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
@@ -184,12 +185,23 @@ class Raiser:
             BackupScheduler, "backups", site, site, folder, stores, every=every, keep=settings.keep
         )
 
-    def _bridge(self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher) -> Any:
+    def _bridge(
+        self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher, history: Any
+    ) -> Any:
         if protocol == "bacnet":
             networks: list[Any] = [each for each in site.networks if isinstance(each, BacnetNetwork)]
             devices: list[Any] = [each for each in site.devices if isinstance(each, BacnetDevice)]
             return self._create(
-                BacnetBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
+                BacnetBridge,
+                protocol,
+                site.id,
+                site.id,
+                networks,
+                devices,
+                nodes,
+                points,
+                publish,
+                history=history,
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
         devices = [each for each in site.devices if isinstance(each, ModbusDevice)]

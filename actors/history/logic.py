@@ -1,5 +1,6 @@
 """Rules of history: which readings are kept, and what may be asked."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from actors.core.clock import LATEST
@@ -56,3 +57,20 @@ def _differs(old: PointValue | None, new: PointValue | None, increment: float) -
     if isinstance(old, bool | str) or isinstance(new, bool | str) or old is None or new is None:
         return type(old) is not type(new) or old != new
     return new != old if increment <= 0 else abs(new - old) >= increment
+
+
+def outside(interval: tuple[int, int], filled: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give the parts of an interval that lie in none of the others."""
+    parts = [interval]
+    for low, high in filled:
+        left: list[tuple[int, int]] = []
+        for start, end in parts:
+            if low <= start and end <= high:
+                continue
+            if high <= start or end <= low:
+                left.append((start, end))
+                continue
+            left += [(start, low)] if start < low else []
+            left += [(high, end)] if high < end else []
+        parts = left
+    return parts

@@ -16,7 +16,7 @@ from actors.history import chunks, columns, rollup
 from actors.history.chunks import Cells
 from actors.history.columns import Columns, Floats, Ints, between, in_order, join, to_values
 from actors.history.gaps import GapKind
-from actors.history.logic import check_limit, check_range
+from actors.history.logic import check_limit, check_range, outside
 from actors.history.models import Gap, Mode, Rollup, Sample, Series, SeriesConfig
 from actors.history.rollup import Pieces
 from actors.history.tail import Tail
@@ -231,6 +231,7 @@ class HistoryQueries:
         """Give what is known of intervals in [start, end) in which a point's samples were lost or came late.
 
         An interval that was lost, but has samples inside all the same, is late: they came by another way.
+        What was filled from a device's own log is that alone, and lost only where the log doesn't reach.
         Raises NotFoundError and BadInputError.
         """
         first, last = check_range(start, end)
@@ -244,26 +245,36 @@ class HistoryQueries:
                 first,
                 last,
             )
+            filled = [
+                (row["start_time"], row["end_time"]) for row in rows if row["kind"] == GapKind.BACKFILLED
+            ]
             found = []
             for row in rows:
                 until = row["end_time"]
                 if until is not None and (begin is None or until <= begin):
                     continue  # the point wasn't there yet
-                here = self.clock() if until is None else until
-                inside = self._columns(series, row["start_time"] + 1, here)
-                count = len(inside.times)
-                kind = GapKind.LATE if count and row["kind"] == GapKind.LOST else GapKind(row["kind"])
-                found.append(
-                    Gap(
-                        start=row["start_time"],
-                        end=until,
-                        kind=kind,
-                        reason=row["reason"],
-                        every_point=row["series_id"] is None,
-                        samples=count,
+                for since, here in self._left(row, filled):
+                    inside = self._columns(series, since + 1, here)
+                    count = len(inside.times)
+                    kind = GapKind.LATE if count and row["kind"] == GapKind.LOST else GapKind(row["kind"])
+                    found.append(
+                        Gap(
+                            start=since,
+                            end=None if until is None else here,
+                            kind=kind,
+                            reason=row["reason"],
+                            every_point=row["series_id"] is None,
+                            samples=count,
+                        )
                     )
-                )
-            return found
+            return sorted(found, key=lambda gap: gap.start)
+
+    def _left(self, row: Row, filled: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Give the parts of a row of the ledger that were not filled from a device's own log."""
+        start, end = row["start_time"], row["end_time"]
+        if end is None:
+            return [(start, self.clock())]
+        return [(start, end)] if row["kind"] == GapKind.BACKFILLED else outside((start, end), filled)
 
     @ray.method
     def config(self, point_id: str) -> SeriesConfig:

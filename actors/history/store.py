@@ -436,7 +436,9 @@ class HistoryStore(Store, HistoryQueries):
         self.run(
             "INSERT INTO gap (series_id, start_time, end_time, kind, reason, noted_at)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ifnull(series_id, 0), start_time, reason)"
-            " DO UPDATE SET end_time = max(end_time, excluded.end_time)",
+            " DO UPDATE SET end_time = max(end_time, excluded.end_time),"
+            " kind = CASE WHEN excluded.kind = 'backfilled' AND excluded.end_time >= end_time"
+            " THEN excluded.kind ELSE kind END",
             self._series.get(point_id),
             start,
             end,

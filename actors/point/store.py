@@ -220,6 +220,22 @@ class PointStore:
             gaps.add(entry.config.id, entry.time, at, GapKind.LOST, GapReason.BRIDGE_DOWN)
 
     @ray.method
+    def late(self, frame: bytes) -> int:
+        """Hand on to history what a source has got later, such as from a device's own log; values stay.
+
+        Give how many rows that were: those of points that are there and recorded.
+        """
+        kept = empty_frame()
+        found = decode_frame(frame)
+        rows = zip(found.ids, found.values, found.times, found.statuses, strict=True)
+        for point_id, value, at, status in rows:
+            entry = self._points.get(point_id)
+            if entry is not None and entry.config.record:
+                kept.add(point_id, value, at, status)
+        self._hand_on(kept)
+        return len(kept)
+
+    @ray.method
     def lost(self, notes: bytes) -> None:
         """Hand on to history which readings a source had to drop (see GapNotes)."""
         self._record(notes)

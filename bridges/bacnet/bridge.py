@@ -27,6 +27,7 @@ from actors.override.models import PriorityArray
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
+from bridges.bacnet.backfill import Backfill
 from bridges.bacnet.device import Device, Effects, Object
 from bridges.bacnet.kinds import (
     ANALOG,
@@ -89,9 +90,12 @@ class BacnetBridge:
         publish: Callable[[Event], None] = _nobody,
         clock: Clock = now_ms,
         *,
+        history: Any = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
-        """Take networks and devices of a site; `nodes` and `points` are the stores' handles.
+        """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
+
+        Without history, its holes are not filled from the devices' trend logs.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -99,6 +103,7 @@ class BacnetBridge:
         self._nodes, self._publish, self._clock = nodes, publish, clock
         self._outbox = Outbox(points)
         self._faults = FaultLog(log)
+        self._backfill = Backfill(history, points, clock, self._faults)
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
         effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
@@ -147,6 +152,7 @@ class BacnetBridge:
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
         runs += [self._keep_open(network) for network in self._networks.values()]
         runs += [self._serve(device) for device in self._devices.values()]
+        runs += [self._backfill.follow(device) for device in self._devices.values()]
         self._tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
@@ -449,7 +455,8 @@ class BacnetBridge:
             online = [each for each in self._devices.values() if each.liveness.state == "online"]
             for device in online:
                 try:
-                    await device.check_list()
+                    if await device.check_list():
+                        self._backfill.forget(device)
                     await device.check_rivals()
                 except BridgeError as error:
                     self._faults.tell(device.device.id, "monitor", error.reason)

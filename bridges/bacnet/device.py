@@ -29,7 +29,7 @@ from actors.override.models import PriorityArray
 from actors.point.models import empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.bacnet.kinds import ANALOG, MULTI_STATE
-from bridges.bacnet.network import Announced, DeviceError, Network, SilentError
+from bridges.bacnet.network import SMALLEST_APDU, Announced, DeviceError, Network, SilentError
 from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox, Row
@@ -131,6 +131,8 @@ class Device:
         self.able = Abilities()
         self.refused: dict[str, str] = {}
         self.has_points = asyncio.Event()
+        self.came = asyncio.Event()
+        """It answers after it was silent, or for the first time."""
         self._points: dict[str, Object] = {}
         self._by_object: dict[str, str] = {}
         self._rows: dict[str, Row] = {}
@@ -310,14 +312,14 @@ class Device:
             await self._check()
         else:
             try:
-                self.able.group = _group(int(await self._ask("device", "max-apdu-length-accepted")))
+                self.able.group = _group(int(await self.ask("device", "max-apdu-length-accepted")))
             except DeviceError as error:
                 self._is_another(error)
                 log.info("%s doesn't tell its largest APDU: %s", self.device.id, error.reason)
                 self.able.group = _group(SMALL_APDU)
         for name, prop in (("vendor", "vendor-name"), ("model", "model-name")):
             try:
-                setattr(self._status, name, str(await self._ask("device", prop))[:100])
+                setattr(self._status, name, str(await self.ask("device", prop))[:100])
             except DeviceError as error:
                 log.info("%s doesn't tell its %s: %s", self.device.id, name, error.reason)
         self._known = True
@@ -325,7 +327,7 @@ class Device:
     async def _check(self) -> None:
         """Ask one small question; an error is an answer too. Raises SilentError, for another device too."""
         try:
-            await self._ask("device", "system-status")
+            await self.ask("device", "system-status")
         except DeviceError as error:
             self._is_another(error)
 
@@ -335,7 +337,7 @@ class Device:
             reason = f"the device at {self.address} is not {self.device.device_instance}"
             raise SilentError(self.device.id, reason) from error
 
-    async def _ask(self, obj: str, prop: str, index: int | None = None) -> Any:
+    async def ask(self, obj: str, prop: str, index: int | None = None) -> Any:
         """Read one property; any answer is a sign of life. Raises DeviceError and SilentError."""
         name = f"device,{self.device.device_instance}" if obj == "device" else obj
         address = self._address()
@@ -350,6 +352,28 @@ class Device:
         self._status.reads += 1
         return value
 
+    async def request(self, request: Any, expected: type = object) -> Any:
+        """Send a confirmed request to the device; give its answer. Raises DeviceError and SilentError."""
+        request.pduDestination = Address(self._address())
+        async with self._turn:
+            try:
+                answer = await self.network.ask(self.device.id, request, expected)
+            except DeviceError:
+                self._heard()
+                raise
+        self._heard()
+        self._status.reads += 1
+        return answer
+
+    @property
+    def max_apdu(self) -> int:
+        """Octets that it accepts, as far as is known."""
+        return max(SMALLEST_APDU, PER_OBJECT * self.able.group)
+
+    def names(self) -> dict[str, str]:
+        """Give the objects of its points, such as `analog-input,1`, by point."""
+        return {key: each.name for key, each in self._points.items()}
+
     def _address(self) -> str:
         if self.address is None:
             raise SilentError(self.device.id, self.liveness.reason or "it was not found yet")
@@ -358,31 +382,33 @@ class Device:
     async def objects(self) -> list[str]:
         """Give the device's object list, element by element where it doesn't fit one answer."""
         try:
-            return [str(each) for each in await self._ask("device", "object-list")]
+            return [str(each) for each in await self.ask("device", "object-list")]
         except DeviceError as error:
             log.info("%s gives its object list one by one: %s", self.device.id, error.reason)
-        count = int(await self._ask("device", "object-list", 0))
+        count = int(await self.ask("device", "object-list", 0))
         if count > MOST_ELEMENTS:
             raise DeviceError(self.device.id, f"an object list of {count} elements", "decode")
-        return [str(await self._ask("device", "object-list", index)) for index in range(1, count + 1)]
+        return [str(await self.ask("device", "object-list", index)) for index in range(1, count + 1)]
 
     async def describe(self, obj: str, props: Iterable[str]) -> dict[str, Any]:
         """Read some properties of an object; those that it doesn't have are left out."""
         found: dict[str, Any] = {}
         for prop in props:
             try:
-                found[prop] = await self._ask(obj, prop)
+                found[prop] = await self.ask(obj, prop)
             except DeviceError:
                 continue
         return found
 
-    async def check_list(self) -> None:
-        """Tell when the device has other objects than before. Raises BridgeError."""
-        count = int(await self._ask("device", "object-list", 0))
+    async def check_list(self) -> bool:
+        """Tell whether the device has other objects than before, also the bus. Raises BridgeError."""
+        count = int(await self.ask("device", "object-list", 0))
         before, self.able.objects = self.able.objects, count
         if before is not None and before != count:
             log.warning("%s has %d objects, before %d", self.device.id, count, before)
             self._to.publish(ObjectListChanged(device_key=self.device.id, old_count=before, new_count=count))
+            return True
+        return False
 
     # Reading
 
@@ -450,7 +476,7 @@ class Device:
             return key
         raw, flags, why = None, None, None
         try:
-            raw = await self._ask(each.name, "present-value")
+            raw = await self.ask(each.name, "present-value")
             flags = await self._flags(each)
         except DeviceError as error:
             why = error.reason
@@ -461,7 +487,7 @@ class Device:
     async def _flags(self, each: Object) -> Any:
         """Read an object's status flags; none if it has none."""
         try:
-            return await self._ask(each.name, "status-flags")
+            return await self.ask(each.name, "status-flags")
         except DeviceError:
             return None
 
@@ -528,7 +554,7 @@ class Device:
             return False
         if each.increment is None:
             try:
-                each.increment = float(await self._ask(each.name, "cov-increment"))
+                each.increment = float(await self.ask(each.name, "cov-increment"))
             except (DeviceError, TypeError, ValueError):
                 each.increment = math.inf
         return abs(new - old) > each.increment
@@ -582,7 +608,7 @@ class Device:
     async def read(self, point_id: str) -> PointValue | None:
         """Read one point now and tell the point store. Raises NotFoundError and BridgeError."""
         each = self._object(point_id)
-        raw = await self._ask(each.name, "present-value")
+        raw = await self.ask(each.name, "present-value")
         self._take(point_id, each, raw, await self._flags(each), self._to.clock())
         self._send([point_id])
         return self._rows[point_id][0]
@@ -620,14 +646,14 @@ class Device:
         """Read the 16 slots. Raises NotFoundError, ConflictError for an object without them, BridgeError."""
         each = self._object(point_id)
         try:
-            slots = [from_choice(item) for item in await self._ask(each.name, "priority-array")]
+            slots = [from_choice(item) for item in await self.ask(each.name, "priority-array")]
         except DeviceError as error:
             if "unknown-property" not in error.reason:
                 raise
             raise ConflictError("point", point_id, f"it has no priority array: {error.reason}") from error
         default: PointValue | None = None
         try:
-            default = to_point(each.type, await self._ask(each.name, "relinquish-default"))[0]
+            default = to_point(each.type, await self.ask(each.name, "relinquish-default"))[0]
         except DeviceError as error:
             log.info("%s has no relinquish default: %s", point_id, error.reason)
         slots = [to_point(each.type, slot)[0] if slot is not None else None for slot in slots]
@@ -659,6 +685,8 @@ class Device:
 
     def _heard(self) -> None:
         self._status.last_seen = self._to.clock()
+        if self.liveness.misses or not self.liveness.seen:
+            self.came.set()
         for change in self.liveness.answered():
             key = self.device.id
             if change is Change.DISCOVERED:

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -18,7 +18,7 @@ from actors.backup import files
 from actors.core.errors import BadInputError, NotFoundError, StorageError
 from actors.history import chunks, packing, store
 from actors.history.gaps import EVERY, GapKind, GapReason, no_gaps
-from actors.history.logic import is_kept
+from actors.history.logic import is_kept, outside
 from actors.history.models import Mode, NewSeriesConfig
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
@@ -458,6 +458,42 @@ def test_the_ledger_tells_what_became_of_each_interval(tmp_path: Path) -> None:
     assert made.gaps("p")[-1].kind is GapKind.BACKFILLED
     with pytest.raises(NotFoundError):
         made.gaps("nobody")
+
+
+def test_what_a_devices_log_filled_is_no_longer_lost(tmp_path: Path) -> None:
+    made = HistoryStore(tmp_path)
+    for minute in (0, 10, 30):
+        made.append(frame(("p", 1.0, START + minute * MINUTE), ("q", 1.0, START + minute * MINUTE)))
+    made.note_gap("p", START, START + 10 * MINUTE, GapKind.LOST, "device down")
+    made.note_gap("*", START + 10 * MINUTE, START + 30 * MINUTE, GapKind.LOST, "host off")
+    made.append(frame(("p", 2.0, START + 5 * MINUTE), ("p", 2.0, START + 25 * MINUTE)))
+    made.note_gap("p", START, START + 10 * MINUTE, GapKind.BACKFILLED, "device down")
+    made.note_gap("p", START + 20 * MINUTE, START + 30 * MINUTE, GapKind.BACKFILLED, "host off")
+    told = [((gap.start - START) // MINUTE, gap.kind.value, gap.reason) for gap in made.gaps("p")]
+    assert told == [
+        (0, "backfilled", "device down"),
+        (10, "lost", "host off"),
+        (20, "backfilled", "host off"),
+    ]
+    [lost] = made.gaps("q")
+    assert (lost.kind, lost.end) == (GapKind.LOST, START + 30 * MINUTE)
+    made.close()
+
+
+@given(
+    st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda ends: (min(ends), max(ends))),
+    st.lists(
+        st.tuples(st.integers(0, 20), st.integers(1, 5)).map(lambda each: (each[0], sum(each))), max_size=4
+    ),
+)
+def test_what_lies_outside(interval: tuple[int, int], filled: list[tuple[int, int]]) -> None:
+    parts = outside(interval, filled)
+    moments = {
+        half
+        for half in range(2 * interval[0] + 1, 2 * interval[1], 2)
+        if not any(2 * low < half < 2 * high for low, high in filled)
+    }
+    assert {half for start, end in parts for half in range(2 * start + 1, 2 * end, 2)} == moments
 
 
 @pytest.mark.parametrize(

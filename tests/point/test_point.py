@@ -150,6 +150,18 @@ def test_what_a_source_had_to_drop_is_handed_on(world: World) -> None:
     assert world.gaps == [(P, 1, 2, "lost", "points down")]
 
 
+def test_what_a_source_got_late_is_recorded_and_changes_no_value(world: World) -> None:
+    world.set(2.0, 5_000)
+    world.recorded.clear()
+    late = PointFrame([P, "nobody", P], [1.0, 1.0, 1.5], [2_000, 2_000, 3_000], [0, 0, 0])
+    assert world.store.late(late.encode()) == 2
+    [frame] = world.recorded
+    assert (frame.ids, frame.values, frame.times) == ([P, P], [1.0, 1.5], [2_000, 3_000])
+    assert (world.store.get(P).value, world.store.get(P).time) == (2.0, 5_000)
+    world.store.configure([PointConfig(id=P, record=False)])
+    assert world.store.late(late.encode()) == 0
+
+
 def test_three_missed_readings_make_a_point_stale_and_one_reading_fresh(world: World) -> None:
     world.set(1.0)
     world.tick = 30.0

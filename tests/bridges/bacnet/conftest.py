@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from actors.bus.events import Event
+from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.node.store import NodeStore
 from actors.point.store import PointStore
@@ -58,6 +59,7 @@ class Bench:
     def __init__(self, simulator: Simulator, nodes: NodeStore) -> None:
         self.simulator, self.nodes = simulator, nodes
         self.points = PointStore("north", _Changes(), lambda frame: None)
+        self.history: HistoryStore | None = None
         self.events: list[Event] = []
         self.bridges: list[BacnetBridge] = []
 
@@ -85,6 +87,7 @@ class Bench:
             InProcess(self.nodes),
             InProcess(self.points),
             self.events.append,
+            history=InProcess(self.history) if self.history is not None else None,
             backoff=QUICK,
         )
         self.bridges.append(bridge)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from bacpypes3.apdu import (
@@ -19,9 +20,10 @@ from bacpypes3.errors import ExecutionError, UnrecognizedService
 from bacpypes3.local.analog import AnalogInputObject
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.local.networkport import NetworkPortObject
-from bacpypes3.primitivedata import ObjectIdentifier, Real, Unsigned
+from bacpypes3.primitivedata import Date, ObjectIdentifier, Real, Time, Unsigned
 from bacpypes3.vlan import VirtualNetwork
 
+from bridges.bacnet.clocks import to_bacnet
 from tests.bridges.simulator.support import IP
 
 
@@ -43,6 +45,9 @@ class Rogue(Application):  # type: ignore[misc]
     """Objects that answer with an error."""
     extra: tuple[ObjectIdentifier, ...] = ()
     """Objects of the maker's own in its object list."""
+
+    clock: datetime | None = None
+    """What its clock shows, if not the time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,19 +76,25 @@ class Rogue(Application):  # type: ignore[misc]
             raise ExecutionError("device", "internal-error")
         if prop == "object-list" and self.no_list and apdu.propertyArrayIndex is None:
             raise ExecutionError("property", "value-out-of-range")
+        if self.clock is not None and prop in ("local-date", "local-time"):
+            date, time = to_bacnet(self.clock)
+            await self._answer(apdu, Date(date) if prop == "local-date" else Time(time))
+            return
         if apdu.objectIdentifier in self.extra:
             if prop != "present-value":
                 raise ExecutionError("property", "unknown-property")
-            await self.response(
-                ReadPropertyACK(
-                    objectIdentifier=apdu.objectIdentifier,
-                    propertyIdentifier=apdu.propertyIdentifier,
-                    propertyValue=AnyValue(Real(7.5)),
-                    context=apdu,
-                )
-            )
+            await self._answer(apdu, Real(7.5))
             return
         await super().do_ReadPropertyRequest(apdu)
+
+    async def _answer(self, apdu: Any, value: Any) -> None:
+        answer = ReadPropertyACK(
+            objectIdentifier=apdu.objectIdentifier,
+            propertyIdentifier=apdu.propertyIdentifier,
+            propertyValue=AnyValue(value),
+            context=apdu,
+        )
+        await self.response(answer)
 
     async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
         if self.no_multiple:
