@@ -294,6 +294,9 @@ class ModbusDevice(_Device):
     max_gap: int = Field(default=10, ge=0, le=124)
     """Registers nobody asked for that may be read along to save a request; 0 if the device refuses them."""
     max_registers: int = Field(default=125, ge=1, le=125)
+    write_by: Literal["auto", "multiple", "exchange"] = "auto"
+    """How registers are written: by function 6 or 16, whichever fits; always by 16; or by 23, which writes
+    and reads back in one request."""
 
     @model_validator(mode="after")
     def _has_points(self) -> "ModbusDevice":

@@ -24,6 +24,7 @@ from api.web.parts import (
     trend_link,
     words,
 )
+from api.web.registers import registers
 from api.web.trends import trends
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
 
@@ -43,6 +44,7 @@ def install(app: FastAPI, assets: str) -> None:
         ("/trends", trends),
         ("/alarms", alarms),
         ("/health", health),
+        ("/registers", registers),
     )
     for path, view in views:
         _page(app, path, view, assets)
@@ -211,6 +213,10 @@ async def health(frame: Frame, request: Request) -> None:
     """Show how every host, device and component is; hosts only where there are several."""
     with box("oc-head"):
         heading("System health")
+        box("oc-grow")
+        if frame.session.may("manage_discovery"):
+            with anchor("/registers", "oc-act"):
+                words("Modbus registers")
     with box("oc-stack"):
         hosts = box("oc-panel")
         devices = box("oc-panel")

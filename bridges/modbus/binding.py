@@ -19,7 +19,7 @@ from bridges.modbus.registers import (
     size_of,
 )
 
-_DEVICE_KEYS: Final = ("max_gap", "max_registers", "interval")
+_DEVICE_KEYS: Final = ("max_gap", "max_registers", "interval", "write_by")
 _STRING_ORDERS: Final = ("big-endian", "little-endian-word-swap")
 _WITH_BITS: Final = frozenset({"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 

@@ -9,6 +9,7 @@ and says of a failed connect only that it failed.
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,6 +52,8 @@ SILENT_UNTIL_CLOSED: Final = 3
 The other end may have forgotten it without a word.
 """
 
+_TRANSACTIONS: Final = 65_000
+"""Transaction ids of pymodbus."""
 _SILENCE: Final = "no answer"
 _READ_FUNCTIONS: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
@@ -117,6 +120,8 @@ class ModbusLine:
         self._failed: tuple[float, str] | None = None
         self._silent = 0
         self._settled: dict[int, float] = {}
+        self._transaction = secrets.randbelow(_TRANSACTIONS)
+        """Last transaction id: it goes on over connections, as gateways send late answers to the next one."""
 
     @property
     def address(self) -> str:
@@ -207,6 +212,7 @@ class ModbusLine:
         self._lost(False)
         client, self._client = self._client, None
         if client is not None:
+            self._transaction = client.ctx.next_tid or self._transaction
             client.close()
 
     async def ask(
@@ -283,6 +289,7 @@ class ModbusLine:
         except (OSError, ValueError) as error:
             self._refused(unit, f"no connection to {self.address}: {_said(error)}")
         self._failed, self._silent = None, 0
+        context.next_tid = self._transaction
         self._on_connected()
         return client
 

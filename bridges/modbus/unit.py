@@ -6,15 +6,14 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Event
 from actors.core.clock import Clock
 from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError, WriteUnsureError
-from actors.core.values import PointStatus, PointValue
-from actors.point.models import empty_frame
+from actors.core.values import PointValue
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.config import DeviceStatus, ModbusDevice
 from bridges.modbus.blocks import Block, single
@@ -22,8 +21,9 @@ from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, 
 from bridges.modbus.commands import Commands, prepare
 from bridges.modbus.plan import Plan, Wanted
 from bridges.modbus.registers import Reading, Register, decode
+from bridges.modbus.rows import Rows
 from bridges.modbus.services import identify
-from bridges.outbox import FaultLog, Outbox, Row
+from bridges.outbox import FaultLog, Outbox
 from bridges.timing import AnswerTimes
 
 log = logging.getLogger(__name__)
@@ -68,9 +68,9 @@ class Unit:
         self.device = device
         self.liveness = Liveness(effects.backoff)
         self._line, self._to = line, effects
-        self._commands = Commands(line, device.unit)
+        self._commands = Commands(line, device.unit, device.write_by)
         self._points: dict[str, Wanted] = {}
-        self._rows: dict[str, Row] = {}
+        self._rows = Rows(effects.outbox, effects.clock)
         self._plan = self._fresh_plan()
         self._wake = asyncio.Event()
         self._identified = False
@@ -100,10 +100,10 @@ class Unit:
         if points == self._points:
             return
         self._points = dict(points)
-        self._rows = {point_id: row for point_id, row in self._rows.items() if point_id in points}
+        self._rows.keep_only(points)
         self._plan = self._fresh_plan()
         if self.liveness.state == "down":
-            self._flag_down()
+            self._rows.flag_down(self._points)
         self._wake.set()
 
     def line_connected(self) -> None:
@@ -151,7 +151,7 @@ class Unit:
             # Some devices take a value over in their own cycle.
             await asyncio.sleep(SETTLE)
             reading = await self._commanded(point_id, lambda: self._commands.read_back(command))
-        self._take_one(point_id, reading)
+        self._rows.take_one(point_id, reading)
         if not command.holds(reading):
             reason = f"it reads back {reading.value} instead of {command.wanted.value}"
             raise WriteUnsureError(point_id, reason)
@@ -183,7 +183,7 @@ class Unit:
             raise BridgeError(self.device.id, error.reason) from error
         self._heard()
         reading = decode(register, words)
-        self._take_one(point_id, reading)
+        self._rows.take_one(point_id, reading)
         return reading.value
 
     def status(self) -> DeviceStatus:
@@ -280,12 +280,12 @@ class Unit:
                     if not await self._answers(probe, None):
                         break
                     gone = plan.silent(block, error.reason, now, self._to.chance())
-                self._fault(gone)
+                self._rows.fault(gone)
                 continue
             self._heard()
             plan.answered(block)
-            fresh += self._take(block, words)
-        self._send(fresh)
+            fresh += self._rows.take(block, words)
+        self._rows.send(fresh)
         if fresh and not self._identified:
             await self._identify()
 
@@ -329,38 +329,6 @@ class Unit:
         self._status.reads += 1
         return words
 
-    def _take(self, block: Block, words: list[int]) -> list[str]:
-        at = self._to.clock()
-        for point_id, register in block.items:
-            reading = decode(register, block.words_of(register, words))
-            self._rows[point_id] = (reading.value, at, reading.status)
-        return [point_id for point_id, _ in block.items]
-
-    def _take_one(self, point_id: str, reading: Reading) -> None:
-        self._rows[point_id] = (reading.value, self._to.clock(), reading.status)
-        self._send([point_id])
-
-    def _send(self, ids: Iterable[str]) -> None:
-        """Send the rows of these points as they are now: a write may have come since they were read."""
-        frame = empty_frame()
-        for point_id in dict.fromkeys(ids):
-            if row := self._rows.get(point_id):
-                frame.add(point_id, *row)
-        self._to.outbox.put(frame)
-
-    def _fault(self, ids: list[str]) -> None:
-        """Flag points that the device doesn't answer for; the last value and its time stay."""
-        for point_id in ids:
-            value, at, _ = self._rows.get(point_id, (None, self._to.clock(), 0))
-            self._rows[point_id] = (value, at, int(PointStatus.FAULT))
-        self._send(ids)
-
-    def _flag_down(self) -> None:
-        for point_id in self._points:
-            value, at, status = self._rows.get(point_id, (None, self._to.clock(), 0))
-            self._rows[point_id] = (value, at, status | PointStatus.DOWN)
-        self._send(self._points)
-
     def _heard(self) -> None:
         """Take any answer as a sign of life."""
         self._status.last_seen = self._to.clock()
@@ -372,7 +340,8 @@ class Unit:
                     )
                 )
             elif change is Change.RECOVERED:
-                log.info("%s answers again", self.device.id)
+                if self._to.faults.due(self.device.id, "answers again"):
+                    log.info("%s answers again", self.device.id)
                 self._to.publish(DeviceRecovered(device_key=self.device.id, protocol="modbus"))
                 # It may have another firmware or configuration now: what it refused is asked for again.
                 self._plan = self._fresh_plan()
@@ -387,9 +356,10 @@ class Unit:
         if self.liveness.state != "down":
             self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
         if Change.DOWN in changes:
-            log.error("%s is down: %s", self.device.id, error.reason)
+            if self._to.faults.due(self.device.id, "is down"):
+                log.error("%s is down: %s", self.device.id, error.reason)
             self._to.publish(DeviceDown(device_key=self.device.id, protocol="modbus", error=error.reason))
-            self._flag_down()
+            self._rows.flag_down(self._points)
         return False
 
     def _failed(self, kind: str, error: BridgeError, where: str = "") -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from api.web.alarms import urgency
 from api.web.pages import comfort, device_words, host_rows
+from api.web.registers import cells, summary
 from api.web.trends import bands, options_of
 
 
@@ -128,3 +129,23 @@ def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
             "north, south at an unknown address, version unknown, heard 1 min ago: no answer",
         ),
     ]
+
+
+def test_registers_are_shown_in_each_byte_order() -> None:
+    values = {
+        "float32": {"big-endian": 12.5, "little-endian": None, "big-endian-word-swap": 2.3458903e-41},
+        "uint16": {"big-endian": 16712.0, "little-endian": 18497.0},
+    }
+    there = {"address": 3, "raw": 0x4148, "error": None, "hex": "4148", "text": "AH", "values": values}
+    assert cells(there, "float32") == ["3", "4148", "16712", "AH", "12.5", "2.34589e-41", "", ""]
+    assert cells(there, "uint16") == ["3", "4148", "16712", "AH", "16712", "", "", "18497"]
+    assert cells(there, "uint64") == ["3", "4148", "16712", "AH", "", "", "", ""]
+    bit = {"address": 3, "raw": 1, "error": None, "hex": None, "text": None, "values": {}}
+    assert cells(bit, "float32") == ["3", "", "1", "", "", "", "", ""]
+    gone = bit | {"raw": None, "error": "illegal data address (2)"}
+    assert cells(gone, "float32") == ["3", "", "illegal data address (2)", "", "", "", "", ""]
+
+
+def test_what_came_of_a_look_is_said() -> None:
+    assert summary(20, 0, 1) == "20 of 20 read, in 1 request."
+    assert summary(20, 2, 5) == "18 of 20 read, in 5 requests. The device doesn't give the others."

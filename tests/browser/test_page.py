@@ -107,7 +107,14 @@ def test_without_a_login_every_view_leads_to_the_login_page(visit: Visit) -> Non
 
 def test_every_view_fits_the_screen(visit: Visit) -> None:
     visit.login()
-    for path in ("/", "/equipment?id=1101", "/trends?p=1101%2Fanalog-input-1", "/alarms", "/health"):
+    for path in (
+        "/",
+        "/equipment?id=1101",
+        "/trends?p=1101%2Fanalog-input-1",
+        "/alarms",
+        "/health",
+        "/registers",
+    ):
         page = visit.see(path)
         page.wait_for_timeout(1000)
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -198,3 +205,16 @@ def test_health_shows_components_and_devices(visit: Visit) -> None:
     page = visit.see("/health")
     expect(page.locator(".oc-main")).to_contain_text("history@north", timeout=PATIENCE)
     expect(page.locator(".oc-main")).to_contain_text("Boiler Plant")
+
+
+def test_registers_of_a_modbus_unit_are_read(visit: Visit) -> None:
+    visit.login()
+    page = visit.see("/registers")
+    page.get_by_label("Table").click()
+    page.get_by_role("option", name="Input registers").click()
+    page.get_by_role("button", name="Read").click()
+    expect(page.get_by_role("status").filter(has_text="read, in")).to_be_visible()
+    expect(page.locator(".oc-table tbody tr")).to_have_count(20)
+    page.get_by_label("Address, from 0").fill("60000")
+    page.get_by_role("button", name="Read").click()
+    expect(page.locator(".oc-table tbody tr").first).to_contain_text("illegal data address (2)")

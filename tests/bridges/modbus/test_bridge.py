@@ -500,3 +500,44 @@ async def test_a_poll_that_was_under_way_does_not_undo_a_write(bench: Bench) -> 
     await asyncio.sleep(0.1)
     assert bench.points.value("meter/p") == 9.0
     assert bench.points.frames[-1].values[0] == 9.0
+
+
+@pytest.mark.parametrize(
+    ("write_by", "has", "functions"),
+    [
+        ("auto", {3, 6, 16}, [6, 3]),
+        ("multiple", {3, 6, 16}, [16, 3]),
+        ("multiple", {3, 6}, [16, 6, 3]),
+        ("exchange", {3, 6, 16, 23}, [23]),
+        ("exchange", {3, 6, 16}, [23, 6, 3]),
+    ],
+)
+async def test_a_device_says_by_which_function_its_registers_are_written(
+    bench: Bench, write_by: str, has: set[int], functions: list[int]
+) -> None:
+    memory = Memory(holding={0: 1}, functions=has)
+    device = await bench.device({1: memory})
+    bridge = await bench.simple(device, [point("a")], write_by=write_by, interval=60)
+    await until(lambda: bench.points.value("meter/a") == 1.0)
+    await until(lambda: 43 in [pdu[0] for _, pdu in device.requests])
+    device.requests.clear()
+    assert await bridge.write("meter/a", 5.0) == 5.0
+    assert memory.holding[0] == 5
+    assert [pdu[0] for _, pdu in device.requests] == functions
+    device.requests.clear()
+    assert await bridge.write("meter/a", 6.0) == 6.0
+    # What the device doesn't have isn't tried again.
+    assert [pdu[0] for _, pdu in device.requests] == functions[-2:]
+
+
+async def test_an_exchange_that_the_device_refuses_is_no_write(bench: Bench) -> None:
+    memory = Memory(holding={0: 1}, functions={3, 16, 23})
+    device = await bench.device({1: memory})
+    nodes = [point("a"), point("b", address=9, data_type="uint32"), point("c", address=0, mask=0xF0)]
+    bridge = await bench.simple(device, nodes, write_by="exchange", interval=60)
+    await until(lambda: bench.points.value("meter/a") == 1.0)
+    with pytest.raises(WriteFailedError, match=r"illegal data address \(2\)"):
+        await bridge.write("meter/b", 5.0)
+    # Bits are changed by reading and writing all the same.
+    assert await bridge.write("meter/c", 3.0) == 3.0
+    assert memory.holding[0] == 0x31

@@ -18,7 +18,7 @@ MISSING = "illegal data address (2)"
 
 
 async def bridge_to(bench: Bench, device: Device, **config: Any) -> ModbusBridge:
-    return await bench.bridge([network(device)], [unit(**config)], [])
+    return await bench.bridge([network(device, timeout=0.6)], [unit(**config)], [])
 
 
 def raws(look: Look) -> list[int | str | None]:
@@ -116,7 +116,7 @@ async def test_what_can_not_be_asked_for_is_refused(bench: Bench, args: Any, fie
 
 async def test_polling_goes_on_while_somebody_looks(bench: Bench) -> None:
     device = await bench.device({1: Memory(holding={0: 1}), 2: Memory()})
-    bridge = await bench.bridge([network(device)], [unit()], [point("a")])
+    bridge = await bench.bridge([network(device, timeout=0.6)], [unit()], [point("a")])
     await bridge.browse("line", 2, "holding", 0, 500)
     order = [unit for unit, _ in device.requests]
     first = order.index(2)

@@ -124,6 +124,21 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(bench: Bench) -> None
         assert await connection.read(1, "holding", 9, 1) == [9]
 
 
+async def test_a_late_answer_is_not_taken_for_one_over_the_next_connection(bench: Bench) -> None:
+    seen: list[int] = []
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        seen.append(transaction)
+        return b"" if len(seen) % 3 == 0 else frame(transaction, unit, b"\x03\x04" + pdu[1:5])
+
+    device = await bench.device({}, behave)
+    async with line(device) as connection:
+        for _ in range(8):
+            await ask(connection)
+    assert device.connections > 3
+    assert len(set(seen)) == len(seen)
+
+
 async def test_a_cancelled_request_leaves_no_answer_for_the_next(bench: Bench) -> None:
     async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
         await asyncio.sleep(0.05)

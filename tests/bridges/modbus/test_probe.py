@@ -40,7 +40,7 @@ ACME = profile(
 
 
 async def steps(bridge: ModbusBridge, **how: Any) -> list[ProbeStep]:
-    how = {"network_id": "line", "profiles": [ACME], "timeout": 0.05} | how
+    how = {"network_id": "line", "profiles": [ACME], "timeout": 0.4} | how
     return [step async for step in bridge.probe(**how)]
 
 
@@ -50,7 +50,7 @@ def units(found: list[ProbeStep]) -> list[int | None]:
 
 async def test_units_behind_a_gateway_are_found_with_progress(bench: Bench) -> None:
     device = await bench.device({1: Memory(holding={0: 1}), 7: Memory(), 9: Memory(functions=set())})
-    bridge = await bench.bridge([network(device)], [unit()], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [unit()], [])
     found = await steps(bridge, units=range(1, 11))
     assert [(step.done, step.total, step.unit) for step in found] == [(at, 10, at) for at in range(1, 11)]
     assert units(found) == [1, 7, 9]
@@ -66,7 +66,7 @@ async def test_units_behind_a_gateway_are_found_with_progress(bench: Bench) -> N
 @pytest.mark.parametrize("code", [10, 11, 4])
 async def test_what_a_gateway_says_for_an_empty_id_is_no_unit(bench: Bench, code: int) -> None:
     device = await bench.device({3: Memory(exception=code), 4: Memory(exception=6)})
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     assert units(await steps(bridge, units=[3, 4])) == [4]
 
 
@@ -74,7 +74,7 @@ async def test_a_unit_that_fails_for_one_table_only_is_there(bench: Bench) -> No
     async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
         return frame(transaction, unit, b"\x83\x04" if pdu[0] == 3 else bytes([pdu[0] | 0x80, 1]))
 
-    bridge = await bench.bridge([network(await bench.device({}, behave))], [], [])
+    bridge = await bench.bridge([network(await bench.device({}, behave), timeout=1.0)], [], [])
     assert units(await steps(bridge, units=[5])) == [5]
 
 
@@ -82,13 +82,13 @@ async def test_a_tcp_device_that_answers_to_every_id_is_one_device(bench: Bench)
     async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
         return frame(transaction, unit, Memory(holding={0: 1}).answer(pdu) or b"")
 
-    bridge = await bench.bridge([network(await bench.device({}, behave))], [], [])
+    bridge = await bench.bridge([network(await bench.device({}, behave), timeout=1.0)], [], [])
     found = await steps(bridge)
     assert [(step.unit, step.total, step.note) for step in found] == [
         (1, 1, "it answers to every unit id: one device, not many")
     ]
     await bridge.stop()
-    bridge = await bench.bridge([network(bench.devices[0])], [unit(unit=5)], [])
+    bridge = await bench.bridge([network(bench.devices[0], timeout=1.0)], [unit(unit=5)], [])
     assert units(await steps(bridge)) == [5]
 
 
@@ -105,7 +105,7 @@ def says(identity: bytes, registers: dict[int, int] | None = None) -> Behaviour:
 
 async def test_a_profile_is_found_by_what_the_unit_says_of_itself(bench: Bench) -> None:
     device = await bench.device({}, says(b"\x03\x00\x08Acme Inc\x01\x05X1-3P\x02\x032.1"))
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     (step,) = await steps(bridge, units=[5])
     assert step.profile == "acme-x"
     found = step.found
@@ -120,7 +120,7 @@ async def test_a_profile_is_found_by_what_the_unit_says_of_itself(bench: Bench) 
 
 async def test_a_profile_is_found_by_a_register_where_the_unit_says_nothing(bench: Bench) -> None:
     device = await bench.device({}, says(b"", {11: 341}))
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     (step,) = await steps(bridge, units=[5])
     assert step.profile == "acme-x"
     assert step.found
@@ -129,14 +129,14 @@ async def test_a_profile_is_found_by_a_register_where_the_unit_says_nothing(benc
 
 async def test_profiles_that_come_with_the_program_are_tried_unless_others_are_given(bench: Bench) -> None:
     device = await bench.device({}, says(b"\x02\x00\x09OpenCrate\x01\x07SIM-VFD"))
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     (step,) = await steps(bridge, units=[5], profiles=None)
     assert step.profile == "vfd"
 
 
 async def test_a_probe_ends_when_it_is_cancelled_or_closed(bench: Bench) -> None:
     device = await bench.device({})
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     assert not await bridge.cancel_probe("line")
     seen = []
     async for step in bridge.probe("line", profiles=[], timeout=0.02):
@@ -157,7 +157,7 @@ async def test_a_probe_ends_when_it_is_cancelled_or_closed(bench: Bench) -> None
 
 async def test_a_cancelled_task_leaves_the_network_free(bench: Bench) -> None:
     device = await bench.device({})
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     task = asyncio.create_task(steps(bridge, timeout=1.0))
     await until(lambda: len(device.requests) > 0)
     task.cancel()
@@ -169,10 +169,10 @@ async def test_a_cancelled_task_leaves_the_network_free(bench: Bench) -> None:
 
 async def test_polling_goes_on_meanwhile_over_the_same_connection(bench: Bench) -> None:
     device = await bench.device({1: Memory(holding={0: 5})})
-    bridge = await bench.bridge([network(device)], [unit()], [point("a")])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [unit()], [point("a")])
     await until(lambda: bench.points.value("meter/a") == 5.0)
     polls = len([pdu for unit, pdu in device.requests if unit == 1])
-    found = await steps(bridge, units=range(2, 32))
+    found = await steps(bridge, units=range(2, 32), timeout=0.05)
     assert units(found) == []
     assert len([pdu for unit, pdu in device.requests if unit == 1]) > polls
     assert device.connections == 1
@@ -181,7 +181,7 @@ async def test_polling_goes_on_meanwhile_over_the_same_connection(bench: Bench) 
 async def test_a_probe_without_a_connection_says_why(bench: Bench) -> None:
     device = await bench.device({})
     await device.stop()
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     with pytest.raises(BridgeError, match="connection refused") as caught:
         await steps(bridge)
     assert type(caught.value) is BridgeError
@@ -201,7 +201,7 @@ async def test_what_can_not_be_probed_is_refused(
     bench: Bench, how: dict[str, Any], error: type[Exception]
 ) -> None:
     device = await bench.device({})
-    bridge = await bench.bridge([network(device)], [], [])
+    bridge = await bench.bridge([network(device, timeout=1.0)], [], [])
     with pytest.raises(error):
         await steps(bridge, **how)
     assert device.requests == []

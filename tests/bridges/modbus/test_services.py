@@ -106,7 +106,7 @@ def fixed(*answers: bytes) -> Behaviour:
 
 async def test_a_queue_is_read(bench: Bench) -> None:
     device = await bench.device({}, fixed(struct.pack(">BHHHHH", 24, 8, 3, 5, 6, 7), b"\x98\x03"))
-    async with opened(network(device)) as connection:
+    async with opened(network(device, timeout=0.6)) as connection:
         assert await read_fifo(connection, 1, 0x04DE) == [5, 6, 7]
         with pytest.raises(RefusedError, match=r"illegal data value \(3\)"):
             await read_fifo(connection, 1, 0x04DE)
@@ -117,7 +117,7 @@ async def test_a_queue_is_read(bench: Bench) -> None:
     "answer", [b"\x18\x00\x08\x00\x03\x00\x05", b"\x18\x00\x02\x00\x00\x00\x01\x00", b"\x18\x00", b"\x18"]
 )
 async def test_a_queue_that_is_cut_short_is_no_answer(bench: Bench, answer: bytes) -> None:
-    async with opened(network(await bench.device({}, fixed(answer)))) as connection:
+    async with opened(network(await bench.device({}, fixed(answer)), timeout=0.6)) as connection:
         if len(answer) == 8:
             assert await read_fifo(connection, 1, 0) == []
             return
@@ -137,14 +137,14 @@ async def test_an_identification_in_several_parts_is_put_together(bench: Bench) 
             part(0xFF, 2, {0: b"acme", 1: b"X1 "}), part(0xFF, 5, {2: b"1.2"}), part(0, 0, {5: b"X1\xb3\0"})
         ),
     )
-    async with opened(network(device)) as connection:
+    async with opened(network(device, timeout=0.6)) as connection:
         assert await identify(connection, 1, 1.0) == Identity("acme", "X1", "1.2", model="X1³")
     assert [pdu[-1] for _, pdu in device.requests] == [0, 2, 5]
 
 
 async def test_a_unit_that_has_only_the_basic_identification(bench: Bench) -> None:
     device = await bench.device({}, fixed(b"\xab\x03", part(0, 0, {0: b"acme"}, kind=1)))
-    async with opened(network(device)) as connection:
+    async with opened(network(device, timeout=0.6)) as connection:
         assert await identify(connection, 1, 1.0) == Identity("acme")
 
 
@@ -153,21 +153,21 @@ async def test_an_identification_without_end_is_cut_off(bench: Bench) -> None:
         return frame(transaction, unit, part(0xFF, pdu[-1] + 1, {pdu[-1]: b"again"}))
 
     device = await bench.device({}, behave)
-    async with opened(network(device)) as connection:
+    async with opened(network(device, timeout=0.6)) as connection:
         assert (await identify(connection, 1, 1.0)).vendor == "again"
     assert len(device.requests) == 8
 
 
 async def test_an_identification_that_goes_round_ends(bench: Bench) -> None:
     device = await bench.device({}, fixed(*[part(0xFF, 0, {0: b"acme"})] * 3))
-    async with opened(network(device)) as connection:
+    async with opened(network(device, timeout=0.6)) as connection:
         assert (await identify(connection, 1, 1.0)).vendor == "acme"
     assert len(device.requests) == 1
 
 
 async def test_a_unit_without_a_service_says_so(bench: Bench) -> None:
     device = await bench.device({1: Memory(holding={0: 1})})
-    async with opened(network(device)) as connection:
+    async with opened(network(device, timeout=0.6)) as connection:
         with pytest.raises(RefusedError, match=r"illegal function \(1\)"):
             await identify(connection, 1, 1.0)
         with pytest.raises(RefusedError, match=r"illegal function \(1\)"):
@@ -179,15 +179,19 @@ async def test_a_unit_without_a_service_says_so(bench: Bench) -> None:
 
 
 async def test_a_diagnostic_answer_of_another_kind_is_none(bench: Bench) -> None:
-    async with opened(network(await bench.device({}, fixed(b"\x08\x00\x0c\x00\x05")))) as connection:
+    async with opened(
+        network(await bench.device({}, fixed(b"\x08\x00\x0c\x00\x05")), timeout=0.6)
+    ) as connection:
         with pytest.raises(NoAnswerError, match="none to the diagnostic"):
             await count(connection, 1, "bus_messages")
-    async with opened(network(await bench.device({}, fixed(b"\x08\x00\x00\x00\x05")))) as connection:
+    async with opened(
+        network(await bench.device({}, fixed(b"\x08\x00\x00\x00\x05")), timeout=0.6)
+    ) as connection:
         assert not await echo(connection, 1)
 
 
 async def test_a_read_with_too_few_registers_is_none(bench: Bench) -> None:
-    async with opened(network(await bench.device({}, fixed(b"\x17\x02\x00\x05")))) as connection:
+    async with opened(network(await bench.device({}, fixed(b"\x17\x02\x00\x05")), timeout=0.6)) as connection:
         with pytest.raises(NoAnswerError, match="answered 1 of 2 registers"):
             await exchange(connection, 1, (0, 2), 0, [5])
     await asyncio.sleep(0)
