@@ -29,8 +29,8 @@ AWAY_DELAY: Final = 60.0
 """Seconds that a device may be silent, once its points count as stale, before its alarm is raised."""
 _NO_HISTORY: Final = ("string", "date", "time")
 _ID: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_MODBUS_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What the Modbus bridge takes as a device's id."""
+_DEVICE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What bridges take as a device's id."""
 _TELLS_TROUBLE: Final = frozenset({"alarm", "fault"})
 
 BoundKey = tuple[Any, ...]
@@ -231,7 +231,7 @@ def _node_id(device: DiscoveredDevice, request: AcceptRequest, around: Surroundi
     if request.node_id is not None:
         if request.node_id in around.taken:
             raise ConflictError("node", request.node_id, "there is a node with this id already")
-        if device.protocol == "modbus" and not _MODBUS_ID.fullmatch(request.node_id):
+        if not _DEVICE_ID.fullmatch(request.node_id):
             raise BadInputError("node_id", request.node_id, "at most 64 letters, digits, dots, dashes and _")
         return request.node_id
     long = _ID.sub("-", f"{device.network_id}-{device.device_key}").strip("-._")[:56] or "device"
