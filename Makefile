@@ -13,11 +13,14 @@ APT = if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(
 run: $(VENV)/.ready
 	@exec $(BIN)/opencrate up --demo
 
+# Side by side: what starts Ray in one process, which mostly waits, all other files in another (tests/conftest.py).
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: $(VENV)/.ready-for-tests lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 fast: $(VENV)/.ready-for-tests
-	$(BIN)/python -m pytest -m "not cluster and not browser and not plugs"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster and not browser and not plugs"
 
 # A long run of the crash tests and of garbage to the API, with how many of what.
 crash: $(VENV)/.ready-for-tests

@@ -1,6 +1,7 @@
 """The one place that knows which actors exist: it raises them, wires them and takes them down."""
 
 import contextlib
+import functools
 import logging
 import shutil
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from actors.bus.client import Publisher
 from actors.bus.journal import JournalStore
 from actors.core.clock import now_ms
 from actors.core.errors import OpenCrateError
-from actors.core.names import CAMPUS, actor_name
+from actors.core.names import CAMPUS, actor_name, find
 from actors.core.peer import Peer, bare
+from actors.discovery.engine import DiscoveryEngine
 from actors.history.client import AppendTo
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
@@ -93,7 +95,7 @@ class Raiser:
         self._up = 0
         self._sites = [site for site in campus.config.sites if not site.joins]
         self._total = 0 if sites_only else 4 + len(CAMPUS_STORES)
-        self._total += sum(11 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
+        self._total += sum(12 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_sites(self) -> dict[str, SiteActors]:
@@ -161,6 +163,18 @@ class Raiser:
         stores = {
             name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
         }
+        networks = {network.id: network.protocol for network in site.networks}
+        discovery = self._create(
+            DiscoveryEngine,
+            "discovery_engine",
+            site.id,
+            site.id,
+            stores["discovery"],
+            nodes,
+            alarms,
+            bridges,
+            networks,
+        )
         kept = {"nodes": nodes, "history": history, "alarms": alarms, "overrides": overrides}
         backups = self._backups(site.id, kept | stores | {"journal": journal})
         return SiteActors(
@@ -175,7 +189,12 @@ class Raiser:
             commands=commands,
             stores=stores | {"journal": journal},
             bridges=bridges,
-            engines={"alarm_engine": engine, "history_reader": reader, "backups": backups},
+            engines={
+                "alarm_engine": engine,
+                "history_reader": reader,
+                "discovery_engine": discovery,
+                "backups": backups,
+            },
         )
 
     def _backups(self, site: str, stores: dict[str, Any]) -> Any:
@@ -202,6 +221,7 @@ class Raiser:
                 points,
                 publish,
                 history=history,
+                commands=functools.partial(find, "commands", site.id),
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
         devices = [each for each in site.devices if isinstance(each, ModbusDevice)]
@@ -271,7 +291,7 @@ def _protocols(site: SiteConfig) -> list[str]:
     return sorted({network.protocol for network in site.networks})
 
 
-STOP_ORDER = ("bacnet", "modbus", "commands", "alarm_engine", "backups", "points")
+STOP_ORDER = ("bacnet", "modbus", "discovery_engine", "commands", "alarm_engine", "backups", "points")
 """Bridges first, then engines, then the point store with its feed; the stores and buses after them."""
 
 

@@ -4,9 +4,11 @@ import asyncio
 import functools
 import itertools
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from actors.bus.events import DeviceMonitorCycle, Event
@@ -22,12 +24,15 @@ from actors.core.errors import (
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
+from actors.discovery.models import FoundPoint
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.override.models import PriorityArray
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.backfill import Backfill
+from bridges.bacnet.binding import device_of
+from bridges.bacnet.clocks import host_zone
 from bridges.bacnet.device import Device, Effects, Object
 from bridges.bacnet.kinds import (
     ANALOG,
@@ -40,8 +45,11 @@ from bridges.bacnet.kinds import (
     carries_value,
 )
 from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
-from bridges.bacnet.probe import WAIT, Findings, Probe, Progress, Told
-from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.bacnet.probe import WAIT, Finding, Findings, Probe, Progress, Told
+from bridges.bacnet.server import Served
+from bridges.bacnet.upkeep import Restart, Speech, control, restart, time_requests
+from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, ServedAs
+from bridges.found import profile_points
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
@@ -57,6 +65,8 @@ RELOAD: Final = 60.0
 RELOAD_WITHOUT_POINTS: Final = 2.0
 ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
+SHARE: Final = 1.0
+"""Seconds between two looks at the points that are served to others."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
 CALL_TIMEOUT: Final = 10.0
@@ -91,11 +101,13 @@ class BacnetBridge:
         clock: Clock = now_ms,
         *,
         history: Any = None,
+        commands: Callable[[], Any] | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
 
-        Without history, its holes are not filled from the devices' trend logs.
+        Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
+        engine, which carries out what others write to the points that are served to them.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -106,19 +118,17 @@ class BacnetBridge:
         self._backfill = Backfill(history, points, clock, self._faults)
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
-        effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
-        self._networks = {each.id: Network(each) for each in networks if isinstance(each, BacnetNetwork)}
-        self._devices: dict[str, Device] = {}
-        for device in devices:
-            if not isinstance(device, BacnetDevice):
-                continue
-            network = self._networks.get(device.network)
-            if network is None:
-                raise BadInputError("network", device.network, "the id of a bacnet network of this site")
-            self._devices[device.id] = Device(device, network, effects)
-        self._by_instance = {
-            (each.device.network, each.device.device_instance): each for each in self._devices.values()
+        self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
+        self._networks = {
+            each.id: Network(each, commands) for each in networks if isinstance(each, BacnetNetwork)
         }
+        self._points = points
+        self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
+        self._devices: dict[str, Device] = {}
+        self._by_instance: dict[tuple[str, int], Device] = {}
+        self._running: dict[str, list[asyncio.Task[None]]] = {}
+        self._use(self._configured)
+        self._bad_equipment: dict[str, str] = {}
         for network in self._networks.values():
             network.on_cov = self._notified
             network.on_announced = functools.partial(self._announced, network.config.id)
@@ -128,6 +138,7 @@ class BacnetBridge:
         self._model_trouble: str | None = "its points are not read yet"
         self._adopt_at: dict[str, float] = {}
         self._loaded = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     def _process(self, device: Device, point_id: str) -> int:
@@ -151,14 +162,27 @@ class BacnetBridge:
             return
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
         runs += [self._keep_open(network) for network in self._networks.values()]
-        runs += [self._serve(device) for device in self._devices.values()]
-        runs += [self._backfill.follow(device) for device in self._devices.values()]
+        runs += [
+            self._keep_time(network, network.config.time_sync)
+            for network in self._networks.values()
+            if network.config.time_sync is not None
+        ]
+        runs += [self._share(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
+        self._run_devices()
+
+    def _run_devices(self) -> None:
+        """Begin to read the devices that are new."""
+        for key, device in self._devices.items():
+            if key not in self._running:
+                runs = (self._serve(device), self._backfill.follow(device))
+                self._running[key] = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
         """Stop reading, give the point store what waits (2 s at most), close the ports."""
         tasks, self._tasks = self._tasks, []
-        await end(tasks[1:])
+        running, self._running = self._running, {}
+        await end([*tasks[1:], *itertools.chain(*running.values())])
         if tasks:
             await self._outbox.drained(2.0)
             await end(tasks[:1])
@@ -168,11 +192,18 @@ class BacnetBridge:
     async def reload(self) -> None:
         """Look up the points again. Raises what the node store's handle raises; nothing changes then.
 
-        A point whose node is gone is forgotten, one whose device is no longer configured is disabled, one
-        whose binding is wrong gets the flag FAULT.
+        Equipment with a binding of its own (`network_id`, `device_instance`) is a device like those of the
+        configuration. A point whose node is gone is forgotten, one whose device is no longer configured is
+        disabled, one whose binding is wrong gets the flag FAULT.
         """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         async with asyncio.timeout(CALL_TIMEOUT):
             nodes: list[Node] = await self._nodes.bound.remote("bacnet")
+        await self._follow_equipment([node for node in nodes if node.node_type is NodeType.EQUIP])
+        nodes = [node for node in nodes if node.node_type is not NodeType.EQUIP]
         where: dict[str, str] = {}
         faulty: dict[str, str] = {}
         wanted: dict[str, dict[str, Object]] = {key: {} for key in self._devices}
@@ -201,6 +232,53 @@ class BacnetBridge:
             self._devices[device_id].assign(points)
         self._model_trouble = None
         self._loaded.set()
+
+    async def _follow_equipment(self, nodes: list[Node]) -> None:
+        """Take the devices that the model names besides those of the configuration, which wins."""
+        wanted = dict(self._configured)
+        there = {(each.network, each.device_instance): each.id for each in wanted.values()}
+        bad: dict[str, str] = {}
+        for node in nodes:
+            try:
+                device = device_of(node, self._networks)
+            except BadInputError as error:
+                bad[node.id] = str(error)
+                self._faults.tell(node.id, "wrong binding", str(error))
+                continue
+            key = (device.network, device.device_instance)
+            other = there.setdefault(key, device.id)
+            if other == device.id:
+                wanted[device.id] = self._configured.get(device.id, device)
+            elif other not in self._configured:
+                bad[node.id] = (
+                    f"device {device.device_instance} of network {device.network} is {other} already"
+                )
+        self._bad_equipment = bad
+        gone = self._use(wanted)
+        await end(itertools.chain(*(self._running.pop(key) for key in gone if key in self._running)))
+        if self._tasks:
+            self._run_devices()
+
+    def _use(self, devices: Mapping[str, BacnetDevice]) -> list[str]:
+        """Have one device per configuration; give the ids of those that are gone or different now.
+
+        Raises BadInputError for a device on a network that isn't there.
+        """
+        gone = [key for key, each in self._devices.items() if devices.get(key) != each.device]
+        kept = {key: each for key, each in self._devices.items() if key not in gone}
+        found: dict[str, Device] = {}
+        for key, device in devices.items():
+            network = self._networks.get(device.network)
+            if network is None:
+                raise BadInputError("network", device.network, "the id of a bacnet network of this site")
+            found[key] = kept.get(key) or Device(device, network, self._effects)
+        left = [each for key, each in self._devices.items() if key in gone]
+        self._by_process = {key: each for key, each in self._by_process.items() if each not in left}
+        self._devices = found
+        self._by_instance = {
+            (each.device.network, each.device.device_instance): each for each in found.values()
+        }
+        return gone
 
     def _interval(self, node: Node, device: Device | None) -> float:
         """Give the point's own interval, else the device's, else 60 s when subscribed and 10 s when not."""
@@ -261,6 +339,14 @@ class BacnetBridge:
         """Say how far the scan has come; None: none runs."""
         return self._probe.progress.model_copy() if self._probe is not None else None
 
+    async def scan_found(self, after: int) -> list[Finding]:
+        """Give what the scan that runs has found, but for the first `after`."""
+        return self._probe.found.devices[after:] if self._probe is not None else []
+
+    async def profile_points(self, name: str) -> list[FoundPoint]:
+        """Give the points of a profile that comes with the program. Raises BadInputError."""
+        return await profile_points("bacnet", name)
+
     async def cancel_scan(self) -> bool:
         """End the scan that runs; say whether there was one."""
         if self._probe is None:
@@ -280,6 +366,40 @@ class BacnetBridge:
         if obj is not None and not is_object(obj):
             raise BadInputError("object", obj, "a type and an instance, such as analog-input,1")
         return await self._network(network_id).who_has(name=name, obj=obj, wait=wait)
+
+    async def synchronise(self, network_id: str | None = None, device_key: str | None = None) -> None:
+        """Tell the time, UTC and this host's, to one device, to all of a network, or of all networks.
+
+        No device answers to that. Raises NotFoundError, and BridgeError where it can't be sent.
+        """
+        requests = time_requests(datetime.now(UTC), host_zone())
+        if device_key is not None:
+            device = self._keyed(device_key)
+            for request in requests:
+                await device.network.tell(request, device.located())
+            return
+        for network in [self._network(network_id)] if network_id else self._networks.values():
+            for request in requests:
+                await network.tell(request)
+
+    async def restart(self, device_key: str, how: Restart, password: str | None = None) -> None:
+        """Let a device start again (ReinitializeDevice). Raises NotFoundError, BadInputError, BridgeError."""
+        await restart(self._keyed(device_key), how, password)
+
+    async def control_speech(
+        self, device_key: str, speech: Speech, minutes: int | None = None, password: str | None = None
+    ) -> None:
+        """Let a device tell nothing by itself for some minutes, or tell again (DeviceCommunicationControl).
+
+        Raises NotFoundError, BadInputError, BridgeError.
+        """
+        await control(self._keyed(device_key), speech, minutes, password)
+
+    def _keyed(self, device_key: str) -> Device:
+        found = self._devices.get(device_key)
+        if found is None:
+            raise NotFoundError("device", device_key)
+        return found
 
     def _network(self, network_id: str) -> Network:
         found = self._networks.get(network_id)
@@ -324,6 +444,7 @@ class BacnetBridge:
                     f"{each.device.id} doesn't answer for {len(each.refused)} points: {point_id}: {reason}"
                 )
         reasons += [f"{point_id}: {reason}" for point_id, reason in list(self._faulty.items())[:10]]
+        reasons += [f"{node_id}: {reason}" for node_id, reason in self._bad_equipment.items()]
         if self._model_trouble and self._devices:
             reasons.append(self._model_trouble)
         if self._outbox.trouble:
@@ -349,12 +470,69 @@ class BacnetBridge:
                     self._faults.tell(network.config.id, "not open", error.reason)
             await asyncio.sleep(REOPEN)
 
+    async def _keep_time(self, network: Network, hours: float) -> None:
+        """Tell all devices of a network the time, until cancelled."""
+        await network.opened(math.inf)
+        while True:
+            try:
+                await self.synchronise(network.config.id)
+            except BridgeError as error:
+                self._faults.tell(network.config.id, "time", error.reason)
+            await asyncio.sleep(3600 * hours)
+
+    async def _share(self, network: Network) -> None:
+        """Show the points that are served on a network as they are, until cancelled."""
+        looked, served, nodes = -math.inf, list[Served](), dict[str, Node]()
+        while True:
+            try:
+                if time.monotonic() - looked >= RELOAD:
+                    served, nodes = await self._chosen(network.config)
+                    looked = time.monotonic()
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    rows = await self._points.snapshot.remote(list(nodes))
+                await network.server.step(served, nodes, rows)
+            except Exception as error:
+                # Whatever a dead or restarting store raises: what is served keeps its last value.
+                reason = f"{type(error).__name__}: {error}"[:200]
+                self._faults.tell(network.config.id, "serving points", reason)
+            await asyncio.sleep(SHARE)
+
+    async def _tagged(self, tag: str) -> list[Node]:
+        found: list[Node] = []
+        cursor: str | None = None
+        while True:
+            part, cursor = await self._nodes.find.remote(None, [tag], None, None, 1000, cursor)
+            found += part
+            if cursor is None:
+                return found
+
+    async def _chosen(self, config: BacnetNetwork) -> tuple[list[Served], dict[str, Node]]:
+        """Give the points that are to be served, each once, with their nodes."""
+        found: dict[str, Served] = {}
+        nodes: dict[str, Node] = {}
+        for each in config.serve:
+            asked = each.point if isinstance(each, ServedAs) else each
+            async with asyncio.timeout(CALL_TIMEOUT):
+                those: list[Node] = (
+                    await self._tagged(asked[1:])
+                    if asked.startswith("#")
+                    else await self._nodes.get_many.remote([asked])
+                )
+            if not those:
+                self._faults.tell(config.id, f"serve {asked}", "there is no such point")
+            for node in those:
+                if node.node_type in (NodeType.POINT, NodeType.VIRTUAL_POINT) and node.id not in found:
+                    wanted = each.object if isinstance(each, ServedAs) else None
+                    found[node.id], nodes[node.id] = Served(node.id, wanted), node
+        return list(found.values()), nodes
+
     async def _serve(self, device: Device) -> None:
         await self._loaded.wait()
         # Without its network the device would count as silent: give it the time to open.
         await device.network.opened(2 * REOPEN)
         # Not all devices at the same moment.
-        await asyncio.sleep(0.02 * (list(self._devices).index(device.device.id) % 50))
+        place = next((at for at, key in enumerate(self._devices) if key == device.device.id), 0)
+        await asyncio.sleep(0.02 * (place % 50))
         await device.run()
 
     async def _follow_model(self) -> None:
@@ -369,7 +547,8 @@ class BacnetBridge:
                 self._faults.tell(self.site, "node store", self._model_trouble)
             # One that is down tells its objects no sooner for being waited for.
             complete = all(
-                each.has_points.is_set() or each.liveness.state == "down" for each in self._devices.values()
+                each.has_points.is_set() or each.liveness.state == "down" or key not in self._configured
+                for key, each in self._devices.items()
             )
             subscribed = sum(each.status().cov_points for each in self._devices.values())
             settled = complete and self._model_trouble is None and subscribed == counted
@@ -382,6 +561,8 @@ class BacnetBridge:
             key, now = device.device.id, time.monotonic()
             if device.has_points.is_set() or device.liveness.state != "online":
                 continue
+            if key not in self._configured:
+                continue  # people have chosen which points of it there are
             if self._adopt_at.get(key, now) > now:
                 continue
             try:

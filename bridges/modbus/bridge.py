@@ -29,7 +29,7 @@ from bridges.measures import device_measures
 from bridges.modbus.binding import device_of, from_binding
 from bridges.modbus.client import ModbusLine
 from bridges.modbus.plan import Wanted
-from bridges.modbus.tools import UnitTools
+from bridges.modbus.scan import UnitScans
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
@@ -49,7 +49,7 @@ def _nobody(event: Event) -> None:
     """Publish to nobody."""
 
 
-class ModbusBridge(UnitTools):
+class ModbusBridge(UnitScans):
     """Poll a site's Modbus devices, watch over them, write to them.
 
     Its points are the nodes with a Modbus binding; each goes to the device that its `device_id` names.

@@ -238,7 +238,9 @@ class HostedCampus:
         def fresh(at: Building) -> bool:
             answer = self.request("GET", f"/api/points/{POINT}", params={"site": at.site})
             said = answer.json() if answer.status_code == 200 else {}
-            return bool(said.get("time")) and at.now() - seconds(said["time"]) < TWO and not said["status"]
+            # It may be in alarm: make_noise sees to that.
+            well = set(said.get("status", ())) <= {"alarm"}
+            return well and bool(said.get("time")) and at.now() - seconds(said["time"]) < TWO
 
         for each in self.buildings.values():
             until(lambda at=each: fresh(at), RISES, f"{POINT} of {each.site} is fresh")
@@ -271,6 +273,10 @@ class HostedCampus:
         body = {"value": COMMANDED, "priority": 8, "duration": duration}
         self.post(f"/api/points/{DRIVE}/write?site={SITE}", body)
         self.overrides.append((time.time() + duration, 0.0))
+
+    def excuse_overrides(self) -> None:
+        """Let the overrides until now end late: until now their host was off."""
+        self.overrides = [(ends, time.time()) for ends, _ in self.overrides]
 
     # what must be true
 

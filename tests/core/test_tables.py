@@ -25,7 +25,7 @@ OF_EVERY_STORE = {"config_version", "event_outbox", "retention_clock"}
 TABLES: dict[str, set[str]] = {
     # Named by the reference.
     "nodes": {"node", "node_tag", "node_ref", "node_property", "node_capability", "protocol_binding"},
-    "discovery": {"discovered_device", "discovered_point", "discovery_scan"},
+    "discovery": {"discovered_device", "discovered_point", "discovery_accept", "discovery_scan"},
     "notifications": {
         "recipient",
         "routing_rule",
