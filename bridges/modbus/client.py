@@ -54,6 +54,8 @@ The other end may have forgotten it without a word.
 
 ALIVE: Final = 60.0
 """Seconds since the last answer after which nobody is there whom doubtful units could hold up."""
+FREE: Final = 0.5
+"""Time for which a doubtful unit leaves the line to others, as a part of the time that it had it."""
 _TRANSACTIONS: Final = 65_000
 """Transaction ids of pymodbus."""
 _SILENCE: Final = "no answer"
@@ -145,8 +147,8 @@ class ModbusLine:
         """Have the line for a request to `unit`, or for several that belong together.
 
         A `doubtful` unit is one that was silent the last time, or never heard: it may cost a whole time-out.
-        Only one such waits among the others, and while others answer, the line is free of them for as long as
-        the last one took: many dead units then hold up the living ones hardly more than one does.
+        Only one such waits among the others, and while others answer, the line is free of them for half as
+        long as the last one took: many dead units hold up the living ones hardly more than one does.
 
         RTU frames carry no transaction id: an answer that comes after its time-out looks like the one to the
         next request to that unit. So such a unit is left alone for as long again, while others have the line.
@@ -169,7 +171,7 @@ class ModbusLine:
                     finally:
                         now = time.monotonic()
                         others = began - self._heard < ALIVE
-                        self._doubt_until = now + (now - began if others else 0.0)
+                        self._doubt_until = now + (FREE * (now - began) if others else 0.0)
         finally:
             self.doubtful -= 1
 

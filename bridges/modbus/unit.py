@@ -37,7 +37,10 @@ BUSY_TRIES: Final = 3
 SHORT_TIMEOUT: Final = 0.5
 """Seconds that a check of a device that is down waits, so that it doesn't hold up its neighbours."""
 CHECK_BEFORE_DOWN: Final = 6.0
-"""Longest wait between checks of a device that is silent but not yet down: it is flagged within 45 s."""
+"""Longest wait between checks of a device that is silent but not yet down.
+
+It is flagged within 45 s; where many of one line are silent at once, they take turns, and it takes longer.
+"""
 SETTLE: Final = 0.3
 """Seconds that a device gets to take over a written value that doesn't read back at once."""
 
@@ -214,7 +217,7 @@ class Unit:
         """Give the time-out of the next request; None for that of the line.
 
         A device that is down gets less, so that it doesn't hold up its neighbours, but now and then all of
-        it, or one that has become slow would never be heard again. So does every second request to each of
+        it, or one that has become slow would never be heard again. So do three in four requests to each of
         several that are silent at once.
         """
         short = min(SHORT_TIMEOUT, self._line.config.timeout)
@@ -222,7 +225,7 @@ class Unit:
             slow = self._slowest is None or self._slowest * 3 > SHORT_TIMEOUT
             return short if self.liveness.misses % (2 if slow else 8) else None
         crowded = self._doubtful and self._line.doubtful > 1
-        return short if crowded and self.liveness.misses % 2 == 0 else None
+        return short if crowded and self.liveness.misses % 4 != 3 else None
 
     def _retries(self) -> int:
         """A device that doesn't answer is asked once at a time: repeating holds up its neighbours."""

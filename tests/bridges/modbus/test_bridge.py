@@ -552,7 +552,7 @@ async def test_many_dead_units_do_not_hold_up_the_living_one(bench: Bench) -> No
     device.requests.clear()
     await until(lambda: sum(unit == 1 for unit, _ in device.requests) >= 8)
     between = "".join("L" if unit == 1 else "d" for unit, _ in device.requests).split("L")
-    # A poll of the living unit comes due every 0.4 s, in which dead ones get 0.1 s of each 0.2 s.
-    assert max(len(each) for each in between) <= 6
+    # A poll of the living unit comes due every 0.4 s, in which dead ones get 0.1 s of each 0.15 s.
+    assert max(len(each) for each in between) <= 8
     await until(lambda: sum(each.state == "down" for each in missed(bridge)) == 10, timeout=60.0)
     assert missed(bridge)[0].errors == 0
