@@ -31,7 +31,14 @@ WAKES: Final = 5
 WAKE_PAUSE: Final = 0.2
 MAIN: Final = ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
 BRIDGES: Final = ("bacnet", "modbus")
-ENGINES: Final = ("alarm_engine", "history_reader", "discovery_engine", "backups", "stand_in")
+ENGINES: Final = (
+    "alarm_engine",
+    "history_reader",
+    "discovery_engine",
+    "commissioning_engine",
+    "backups",
+    "stand_in",
+)
 
 
 class KnownSite(BaseModel):
