@@ -1,6 +1,7 @@
 """The one place that knows which actors exist: it raises them, wires them and takes them down."""
 
 import contextlib
+import functools
 import logging
 import shutil
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from actors.bus.journal import JournalStore
 from actors.commissioning.engine import CommissioningEngine
 from actors.core.clock import now_ms
 from actors.core.errors import OpenCrateError
-from actors.core.names import CAMPUS, actor_name
+from actors.core.names import CAMPUS, actor_name, find
 from actors.core.peer import Peer, bare
 from actors.discovery.engine import DiscoveryEngine
 from actors.history.client import AppendTo
@@ -236,6 +237,7 @@ class Raiser:
                 points,
                 publish,
                 history=history,
+                commands=functools.partial(find, "commands", site.id),
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
         devices = [each for each in site.devices if isinstance(each, ModbusDevice)]

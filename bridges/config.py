@@ -57,6 +57,25 @@ def _transport(text: str) -> str:
     return text
 
 
+class ServedAs(_Strict):
+    """A point that is served to others as a certain object."""
+
+    point: str = Field(min_length=1, max_length=200)
+    object: str = Field(
+        pattern=r"^(analog-value|binary-value|multi-state-value|characterstring-value),[0-9]{1,7}$"
+    )
+
+    @model_validator(mode="after")
+    def _is_object(self) -> "ServedAs":
+        if int(self.object.partition(",")[2]) > HIGHEST_INSTANCE:
+            raise ValueError(f"the instance of an object is {HIGHEST_INSTANCE} at most")
+        return self
+
+
+ServedPoint = Annotated[str, Field(min_length=1, max_length=200)] | ServedAs
+HIGHEST_INSTANCE = 4194302
+
+
 class BacnetNetwork(_Strict):
     """One BACnet/IP port of this host, a normal or a foreign device behind a BBMD (ASHRAE 135, annex J)."""
 
@@ -75,6 +94,10 @@ class BacnetNetwork(_Strict):
     timeout: float = Field(default=3.0, gt=0, le=60)
     """Seconds to wait for an answer (APDU time-out)."""
     retries: int = Field(default=1, ge=0, le=5)
+    time_sync: float | None = Field(default=None, ge=0.25, le=168)
+    """Hours between two broadcasts of the time; left out: devices are told it only when somebody asks."""
+    serve: list[ServedPoint] = []
+    """Points of this site that our own device serves here: by id, or `#outdoor` for all with that tag."""
 
 
 class ModbusNetwork(_Strict):

@@ -4,9 +4,11 @@ import asyncio
 import functools
 import itertools
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from actors.bus.events import DeviceMonitorCycle, Event
@@ -27,9 +29,11 @@ from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.override.models import PriorityArray
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
+from actors.schedule.models import Period
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.backfill import Backfill
 from bridges.bacnet.binding import device_of
+from bridges.bacnet.clocks import host_zone
 from bridges.bacnet.device import Device, Effects, Object
 from bridges.bacnet.kinds import (
     ANALOG,
@@ -43,7 +47,16 @@ from bridges.bacnet.kinds import (
 )
 from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
 from bridges.bacnet.probe import WAIT, Finding, Findings, Probe, Progress, Told
-from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.bacnet.schedules import (
+    DeviceSchedule,
+    read_calendar,
+    read_schedule,
+    write_calendar,
+    write_schedule,
+)
+from bridges.bacnet.server import Served
+from bridges.bacnet.upkeep import Restart, Speech, control, restart, time_requests
+from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, ServedAs
 from bridges.found import profile_points
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
@@ -60,6 +73,8 @@ RELOAD: Final = 60.0
 RELOAD_WITHOUT_POINTS: Final = 2.0
 ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
+SHARE: Final = 1.0
+"""Seconds between two looks at the points that are served to others."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
 CALL_TIMEOUT: Final = 10.0
@@ -94,11 +109,13 @@ class BacnetBridge:
         clock: Clock = now_ms,
         *,
         history: Any = None,
+        commands: Callable[[], Any] | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
 
-        Without history, its holes are not filled from the devices' trend logs.
+        Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
+        engine, which carries out what others write to the points that are served to them.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -110,7 +127,10 @@ class BacnetBridge:
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
         self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
-        self._networks = {each.id: Network(each) for each in networks if isinstance(each, BacnetNetwork)}
+        self._networks = {
+            each.id: Network(each, commands) for each in networks if isinstance(each, BacnetNetwork)
+        }
+        self._points = points
         self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
         self._devices: dict[str, Device] = {}
         self._by_instance: dict[tuple[str, int], Device] = {}
@@ -150,6 +170,12 @@ class BacnetBridge:
             return
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
         runs += [self._keep_open(network) for network in self._networks.values()]
+        runs += [
+            self._keep_time(network, network.config.time_sync)
+            for network in self._networks.values()
+            if network.config.time_sync is not None
+        ]
+        runs += [self._share(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
         self._run_devices()
 
@@ -349,6 +375,66 @@ class BacnetBridge:
             raise BadInputError("object", obj, "a type and an instance, such as analog-input,1")
         return await self._network(network_id).who_has(name=name, obj=obj, wait=wait)
 
+    async def synchronise(self, network_id: str | None = None, device_key: str | None = None) -> None:
+        """Tell the time, UTC and this host's, to one device, to all of a network, or of all networks.
+
+        No device answers to that. Raises NotFoundError, and BridgeError where it can't be sent.
+        """
+        requests = time_requests(datetime.now(UTC), host_zone())
+        if device_key is not None:
+            device = self._keyed(device_key)
+            for request in requests:
+                await device.network.tell(request, device.located())
+            return
+        for network in [self._network(network_id)] if network_id else self._networks.values():
+            for request in requests:
+                await network.tell(request)
+
+    async def restart(self, device_key: str, how: Restart, password: str | None = None) -> None:
+        """Let a device start again (ReinitializeDevice). Raises NotFoundError, BadInputError, BridgeError."""
+        await restart(self._keyed(device_key), how, password)
+
+    async def control_speech(
+        self, device_key: str, speech: Speech, minutes: int | None = None, password: str | None = None
+    ) -> None:
+        """Let a device tell nothing by itself for some minutes, or tell again (DeviceCommunicationControl).
+
+        Raises NotFoundError, BadInputError, BridgeError.
+        """
+        await control(self._keyed(device_key), speech, minutes, password)
+
+    async def schedules(self, device_key: str) -> list[str]:
+        """Name the schedules and calendars of a device: `schedule,1`. Raises NotFoundError, BridgeError."""
+        listed = await self._keyed(device_key).objects()
+        return [each for each in listed if each.startswith(("schedule,", "calendar,"))]
+
+    async def read_schedule(self, device_key: str, instance: int) -> DeviceSchedule:
+        """Read a schedule from its device. Raises NotFoundError, BridgeError."""
+        return await read_schedule(self._keyed(device_key), instance)
+
+    async def write_schedule(
+        self, device_key: str, instance: int, schedule: DeviceSchedule
+    ) -> DeviceSchedule:
+        """Write a schedule to its device, as a whole or not at all; give what is read back.
+
+        Raises NotFoundError, BadInputError, WriteFailedError with the device's reason, BridgeError.
+        """
+        return await write_schedule(self._keyed(device_key), instance, schedule)
+
+    async def read_calendar(self, device_key: str, instance: int) -> list[Period]:
+        """Read the days of a device's calendar. Raises NotFoundError, BridgeError."""
+        return await read_calendar(self._keyed(device_key), instance)
+
+    async def write_calendar(self, device_key: str, instance: int, days: Sequence[Period]) -> list[Period]:
+        """Write the days of a device's calendar; give what is read back. Raises as `write_schedule` does."""
+        return await write_calendar(self._keyed(device_key), instance, days)
+
+    def _keyed(self, device_key: str) -> Device:
+        found = self._devices.get(device_key)
+        if found is None:
+            raise NotFoundError("device", device_key)
+        return found
+
     def _network(self, network_id: str) -> Network:
         found = self._networks.get(network_id)
         if found is None:
@@ -417,6 +503,62 @@ class BacnetBridge:
                 except BridgeError as error:
                     self._faults.tell(network.config.id, "not open", error.reason)
             await asyncio.sleep(REOPEN)
+
+    async def _keep_time(self, network: Network, hours: float) -> None:
+        """Tell all devices of a network the time, until cancelled."""
+        await network.opened(math.inf)
+        while True:
+            try:
+                await self.synchronise(network.config.id)
+            except BridgeError as error:
+                self._faults.tell(network.config.id, "time", error.reason)
+            await asyncio.sleep(3600 * hours)
+
+    async def _share(self, network: Network) -> None:
+        """Show the points that are served on a network as they are, until cancelled."""
+        looked, served, nodes = -math.inf, list[Served](), dict[str, Node]()
+        while True:
+            try:
+                if time.monotonic() - looked >= RELOAD:
+                    served, nodes = await self._chosen(network.config)
+                    looked = time.monotonic()
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    rows = await self._points.snapshot.remote(list(nodes))
+                await network.server.step(served, nodes, rows)
+            except Exception as error:
+                # Whatever a dead or restarting store raises: what is served keeps its last value.
+                reason = f"{type(error).__name__}: {error}"[:200]
+                self._faults.tell(network.config.id, "serving points", reason)
+            await asyncio.sleep(SHARE)
+
+    async def _tagged(self, tag: str) -> list[Node]:
+        found: list[Node] = []
+        cursor: str | None = None
+        while True:
+            part, cursor = await self._nodes.find.remote(None, [tag], None, None, 1000, cursor)
+            found += part
+            if cursor is None:
+                return found
+
+    async def _chosen(self, config: BacnetNetwork) -> tuple[list[Served], dict[str, Node]]:
+        """Give the points that are to be served, each once, with their nodes."""
+        found: dict[str, Served] = {}
+        nodes: dict[str, Node] = {}
+        for each in config.serve:
+            asked = each.point if isinstance(each, ServedAs) else each
+            async with asyncio.timeout(CALL_TIMEOUT):
+                those: list[Node] = (
+                    await self._tagged(asked[1:])
+                    if asked.startswith("#")
+                    else await self._nodes.get_many.remote([asked])
+                )
+            if not those:
+                self._faults.tell(config.id, f"serve {asked}", "there is no such point")
+            for node in those:
+                if node.node_type in (NodeType.POINT, NodeType.VIRTUAL_POINT) and node.id not in found:
+                    wanted = each.object if isinstance(each, ServedAs) else None
+                    found[node.id], nodes[node.id] = Served(node.id, wanted), node
+        return list(found.values()), nodes
 
     async def _serve(self, device: Device) -> None:
         await self._loaded.wait()

@@ -266,7 +266,7 @@ class Device:
     def _move(self, found: Announced) -> None:
         before = self._last_address
         if before is not None and before != found.address:
-            log.warning("%s has moved from %s to %s", self.device.id, before, found.address)
+            self._to.faults.tell(self.device.id, "moved", f"from {before} to {found.address}")
             self._start_over()
         self.network.remember(found, before)
         self.address = self._last_address = found.address
@@ -340,7 +340,7 @@ class Device:
     async def ask(self, obj: str, prop: str, index: int | None = None) -> Any:
         """Read one property; any answer is a sign of life. Raises DeviceError and SilentError."""
         name = f"device,{self.device.device_instance}" if obj == "device" else obj
-        address = self._address()
+        address = self.located()
         async with self._turn:
             try:
                 value = await self.network.read(self.device.id, address, name, prop, index)
@@ -354,7 +354,7 @@ class Device:
 
     async def request(self, request: Any, expected: type = object) -> Any:
         """Send a confirmed request to the device; give its answer. Raises DeviceError and SilentError."""
-        request.pduDestination = Address(self._address())
+        request.pduDestination = Address(self.located())
         async with self._turn:
             try:
                 answer = await self.network.ask(self.device.id, request, expected)
@@ -365,6 +365,17 @@ class Device:
         self._status.reads += 1
         return answer
 
+    async def put(self, obj: str, prop: str, value: Any) -> None:
+        """Write a property that isn't commanded. Raises DeviceError and SilentError."""
+        address = self.located()
+        async with self._turn:
+            try:
+                await self.network.write(self.device.id, address, obj, value, None, prop)
+            except DeviceError:
+                self._heard()
+                raise
+        self._heard()
+
     @property
     def max_apdu(self) -> int:
         """Octets that it accepts, as far as is known."""
@@ -374,7 +385,8 @@ class Device:
         """Give the objects of its points, such as `analog-input,1`, by point."""
         return {key: each.name for key, each in self._points.items()}
 
-    def _address(self) -> str:
+    def located(self) -> str:
+        """Give its address. Raises SilentError while it isn't known."""
         if self.address is None:
             raise SilentError(self.device.id, self.liveness.reason or "it was not found yet")
         return self.address
@@ -440,7 +452,7 @@ class Device:
             together = await self._read([key for key in keys if not self._points[key].alone])
             return together + [await self._read_one(key) for key in alone]
         wanted = [(self._points[key].name, ("present-value", "status-flags")) for key in keys]
-        address = self._address()
+        address = self.located()
         try:
             async with self._turn:
                 found = await self.network.read_many(self.device.id, address, wanted)
@@ -574,7 +586,7 @@ class Device:
             if (not each.subscribed and each.renew == math.inf) or each.renew <= now
         ]
         for each in waiting[:COV_BATCH]:
-            address = self._address()
+            address = self.located()
             if not each.subscribed:
                 each.heard = False  # the first notification may come before the answer
             try:

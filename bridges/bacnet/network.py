@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from bacpypes3.pdu import Address, GlobalBroadcast
 from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from actors.core.errors import BridgeError
+from bridges.bacnet.hardening import harden
+from bridges.bacnet.server import Server
 from bridges.bacnet.wire import decode
 from bridges.config import BacnetNetwork
 from bridges.outbox import FaultLog
@@ -115,9 +118,10 @@ class DeviceError(BridgeError):
 class Network:
     """Ask devices. Every call ends: with an answer, or with SilentError or DeviceError."""
 
-    def __init__(self, config: BacnetNetwork) -> None:
-        """Open nothing yet."""
+    def __init__(self, config: BacnetNetwork, commands: Callable[[], Any] | None = None) -> None:
+        """Open nothing yet; `commands` finds the command engine, for what is written to our own objects."""
         self.config = config
+        self.server = Server(commands)
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
         self.on_announced: Callable[[Announced], None] = lambda found: None
         self._net: Any = None
@@ -159,14 +163,15 @@ class Network:
         self._app.do_UnconfirmedCOVNotificationRequest = self._notified
         self._app.do_IAmRequest = self._announced
         self._app.do_IHaveRequest = self._has
-        self._app.do_DeviceCommunicationControlRequest = _refuse
+        self.server.attach(self._app)
+        harden(self._app)
         self.trouble = None
         self._opened.set()
 
     async def opened(self, timeout: float) -> None:
-        """Wait until it is open, at most `timeout` seconds."""
+        """Wait until it is open, at most `timeout` seconds; infinite is for as long as it takes."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(None if math.isinf(timeout) else timeout):
                 await self._opened.wait()
 
     def _check_port(self) -> None:
@@ -266,6 +271,13 @@ class Network:
         finally:
             self._holders.remove(take)
         return sorted(found.values(), key=lambda each: (each.instance, each.address, each.object))
+
+    async def tell(self, request: Any, address: str | None = None) -> None:
+        """Send a request that nobody answers, to one station or to all. Raises SilentError where it can't."""
+        if self._app is None:
+            raise SilentError(self.config.id, f"network {self.config.id} is not open: {self.trouble}")
+        request.pduDestination = Address(address) if address else GlobalBroadcast()
+        await self._app.request(request)
 
     def remember(self, found: Announced, before: str | None = None) -> None:
         """Let the library know what a device can take; forget the address that it had `before`."""
@@ -464,11 +476,6 @@ def _reference(prop: str) -> PropertyReference:
     if index:
         reference.propertyArrayIndex = int(index[:-1])
     return reference
-
-
-async def _refuse(apdu: Any) -> None:
-    """Nobody silences this host from the network: only BACnet/SC could tell who asks."""
-    raise ExecutionError("services", "serviceRequestDenied")
 
 
 def _explained(device: str, error: Any, timeout: float) -> BridgeError:
