@@ -26,6 +26,8 @@ PATIENCE: Final = 5.0
 """Seconds that an actor may take to say how it is."""
 ASK: Final = 3.0
 """Seconds between two questions how the actors are; whether their processes live is looked at more often."""
+SLICE: Final = 0.5
+"""Seconds of that after which is looked whether Ray is there at all."""
 TRIES: Final = 5
 """Questions in a row without an answer that count as none."""
 BEGIN: Final = 60.0
@@ -85,10 +87,14 @@ class Caretaker:
         recipes: Mapping[str, Mapping[str, Recipe]],
         head: Head,
         clock: Callable[[], float] = time.monotonic,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take the actors by name (`history@north`), and by site who stands in for them and how."""
+        """Take the actors by name (`history@north`), and by site who stands in for them and how.
+
+        `ended` tells whether this host's Ray has ended: then nobody is waited for.
+        """
         self._order, self._stand_ins, self._recipes, self._head = order, stand_ins, recipes, head
-        self._clock = clock
+        self._clock, self._ended = clock, ended
         self._processes: dict[str, Process] = {}
         self._silent: dict[str, int] = {}
         self._dead: dict[str, float] = {}
@@ -184,7 +190,11 @@ class Caretaker:
     def _ask(self) -> dict[str, State]:
         """Ask all actors at once how they are."""
         asked = {handle.health.remote(): name for name, handle in self._order}
-        done, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+        done: list[Any] = []
+        late, until = list(asked), time.monotonic() + PATIENCE
+        while late and time.monotonic() < until and not self._ended():
+            more, late = ray.wait(late, num_returns=len(late), timeout=SLICE)
+            done += more
         states = {asked[reference]: State.SILENT for reference in late}
         for reference in done:
             name = asked[reference]

@@ -12,6 +12,7 @@ from bridges.config import (
     BacnetNetwork,
     Identifier,
     ModbusDevice,
+    ModbusNetwork,
     NetworkConfig,
     Profile,
     SpaceConfig,
@@ -215,7 +216,24 @@ def _site_contradictions(s: int, site: SiteConfig) -> list[tuple[Where, str]]:
                     ((*where, "device_instance"), f"device {device.device_instance} is on this network twice")
                 )
             instances.add(instance)
-    return found
+    return found + _wrong_units(s, site)
+
+
+def _wrong_units(s: int, site: SiteConfig) -> list[tuple[Where, str]]:
+    """Find units that a serial line doesn't have; over TCP, 0 and 255 name the device itself."""
+    serial = {
+        network.id
+        for network in site.networks
+        if isinstance(network, ModbusNetwork) and network.transport != "tcp"
+    }
+    return [
+        (
+            ("sites", s, "devices", d, "unit"),
+            f"unit {device.unit} is none of a serial line: 1 to 247",
+        )
+        for d, device in enumerate(site.devices)
+        if isinstance(device, ModbusDevice) and device.network in serial and not 1 <= device.unit <= 247
+    ]
 
 
 __all__ = ["Campus", "CampusConfig", "ConfigFileError", "Identifier", "SiteConfig", "load"]

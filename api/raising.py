@@ -150,6 +150,7 @@ class Raiser:
             protocol: self._bridge(protocol, site, nodes, points, publish, history)
             for protocol in _protocols(site)
         }
+        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
         overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
         self._settle()
@@ -160,7 +161,6 @@ class Raiser:
             CommandEngine, "commands", site.id, site.id, nodes, points, overrides, bridges, publish, bus
         )
         self._settle()
-        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         stores = {
             name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
         }

@@ -349,8 +349,6 @@ class DeviceStatus(BaseModel):
     last_error: str | None = None
     vendor: str | None = None
     model: str | None = None
-    trouble: str | None = None
-    """What is wrong although it answers, such as a second device with its instance."""
     firmware: str | None = None
     answer_ms: float | None = None
     """Mean time of its last hundred answers; 95th percentile and longest below."""
@@ -358,6 +356,8 @@ class DeviceStatus(BaseModel):
     answer_ms_max: float | None = None
     poll_ms: float | None = None
     """How long its last poll took."""
+    trouble: str | None = None
+    """What is wrong although it answers, such as a second device with its instance."""
     error_kinds: dict[str, int] = {}
     """Errors by kind, such as `illegal data address (2)` or `no answer`."""
 

@@ -27,6 +27,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    from_sites,
     one_site,
     over_sites,
     site_with,
@@ -109,8 +110,10 @@ async def cancel_scan(scan_id: Id, user: Discoverer, campus: Actors, site: SiteI
 
 @router.get("/status")
 async def status(user: CurrentUser, campus: Actors, site: SiteId = None) -> dict[str, DiscoverySummary]:
-    """Count devices by state and show the newest scans, per site."""
-    return {of.id: await of.call("discovery", "summary") for of in campus.chosen(site)}
+    """Count devices by state and show the newest scans, per site that can be reached."""
+    chosen = campus.chosen(site)
+    found, away = await from_sites(chosen, "discovery", "summary")
+    return dict(zip((of.id for of in chosen if of.id not in away), found, strict=True))
 
 
 @router.get("/scans")

@@ -6,8 +6,10 @@ the few registers between them that nobody asked for.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
+from bridges.modbus.reading import BlockReader
 from bridges.modbus.registers import BIT_TYPES, Register, RegisterType
 
 MAX_BITS: Final = 2000
@@ -20,7 +22,7 @@ Item = tuple[str, Register]
 """A point's id and its register."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Block:
     """One read request, and the points whose registers it brings; `items` in order of address."""
 
@@ -28,6 +30,11 @@ class Block:
     address: int
     count: int
     items: tuple[Item, ...]
+
+    @cached_property
+    def reader(self) -> BlockReader:
+        """Decodes an answer to this block."""
+        return BlockReader(self.address, [register for _, register in self.items])
 
     def words_of(self, register: Register, words: list[int]) -> list[int]:
         """Pick a register's words out of the answer to this block."""

@@ -52,6 +52,10 @@ SILENT_UNTIL_CLOSED: Final = 3
 The other end may have forgotten it without a word.
 """
 
+ALIVE: Final = 60.0
+"""Seconds since the last answer after which nobody is there whom doubtful units could hold up."""
+FREE: Final = 0.5
+"""Time for which a doubtful unit leaves the line to others, as a part of the time that it had it."""
 _TRANSACTIONS: Final = 65_000
 """Transaction ids of pymodbus."""
 _SILENCE: Final = "no answer"
@@ -120,6 +124,12 @@ class ModbusLine:
         self._failed: tuple[float, str] | None = None
         self._silent = 0
         self._settled: dict[int, float] = {}
+        self.doubtful = 0
+        """Doubtful units that have a turn, or wait for one."""
+        self._doubt = asyncio.Lock()
+        self._doubt_until = 0.0
+        self._heard = -ALIVE
+        """When anybody answered."""
         self._transaction = secrets.randbelow(_TRANSACTIONS)
         """Last transaction id: it goes on over connections, as gateways send late answers to the next one."""
 
@@ -133,8 +143,12 @@ class ModbusLine:
         return self.config.transport == "rtu"
 
     @asynccontextmanager
-    async def turn(self, unit: int) -> AsyncIterator[None]:
+    async def turn(self, unit: int, *, doubtful: bool = False) -> AsyncIterator[None]:
         """Have the line for a request to `unit`, or for several that belong together.
+
+        A `doubtful` unit is one that was silent the last time, or never heard: it may cost a whole time-out.
+        Only one such waits among the others, and while others answer, the line is free of them for half as
+        long as the last one took: many dead units hold up the living ones hardly more than one does.
 
         RTU frames carry no transaction id: an answer that comes after its time-out looks like the one to the
         next request to that unit. So such a unit is left alone for as long again, while others have the line.
@@ -142,8 +156,24 @@ class ModbusLine:
         wait = self._settled.pop(unit, 0.0) - time.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
-        async with self._lock:
-            yield
+        if not doubtful:
+            async with self._lock:
+                yield
+            return
+        self.doubtful += 1
+        try:
+            async with self._doubt:
+                await asyncio.sleep(max(0.0, self._doubt_until - time.monotonic()))
+                async with self._lock:
+                    began = time.monotonic()
+                    try:
+                        yield
+                    finally:
+                        now = time.monotonic()
+                        others = began - self._heard < ALIVE
+                        self._doubt_until = now + (FREE * (now - began) if others else 0.0)
+        finally:
+            self.doubtful -= 1
 
     async def read(
         self,
@@ -264,7 +294,7 @@ class ModbusLine:
             raise
         finally:
             self._waiting = False
-        self._silent = 0
+        self._silent, self._heard = 0, time.monotonic()
         if answer.function_code & 0x7F != function:
             self._suspect(unit)
             reason = f"it answered function {answer.function_code & 0x7F} when asked for {function}"

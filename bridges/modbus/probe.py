@@ -98,7 +98,7 @@ class Probe:
         """Tell whether a unit answers; an exception is an answer, unless a gateway gives it."""
         for kind in _QUESTIONS:
             try:
-                async with self._line.turn(unit):
+                async with self._line.turn(unit, doubtful=True):
                     await self._line.read(unit, kind, 0, 1, self._timeout, silence_counts=False)
             except NotConnectedError:
                 raise

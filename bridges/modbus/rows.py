@@ -6,7 +6,7 @@ from actors.core.clock import Clock
 from actors.core.values import PointStatus
 from actors.point.models import empty_frame
 from bridges.modbus.blocks import Block
-from bridges.modbus.registers import Reading, decode
+from bridges.modbus.registers import Reading
 from bridges.outbox import Outbox, Row
 
 
@@ -24,11 +24,10 @@ class Rows:
 
     def take(self, block: Block, words: list[int]) -> list[str]:
         """Take the points of a block that was read; gives their ids."""
-        at = self._clock()
-        for point_id, register in block.items:
-            reading = decode(register, block.words_of(register, words))
-            self._rows[point_id] = (reading.value, at, reading.status)
-        return [point_id for point_id, _ in block.items]
+        at, ids = self._clock(), [point_id for point_id, _ in block.items]
+        for point_id, (value, status) in zip(ids, block.reader.read(words), strict=True):
+            self._rows[point_id] = (value, at, status)
+        return ids
 
     def take_one(self, point_id: str, reading: Reading) -> None:
         """Take one point and send it."""
@@ -37,10 +36,14 @@ class Rows:
 
     def send(self, ids: Iterable[str]) -> None:
         """Send the rows of these points as they are now: a write may have come since they were read."""
+        rows = self._rows
+        known = [point_id for point_id in dict.fromkeys(ids) if point_id in rows]
+        found = [rows[point_id] for point_id in known]
         frame = empty_frame()
-        for point_id in dict.fromkeys(ids):
-            if row := self._rows.get(point_id):
-                frame.add(point_id, *row)
+        frame.ids = known
+        frame.values = [value for value, _, _ in found]
+        frame.times = [at for _, at, _ in found]
+        frame.statuses = [status for _, _, status in found]
         self._outbox.put(frame)
 
     def fault(self, ids: list[str]) -> None:

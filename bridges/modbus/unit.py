@@ -37,7 +37,10 @@ BUSY_TRIES: Final = 3
 SHORT_TIMEOUT: Final = 0.5
 """Seconds that a check of a device that is down waits, so that it doesn't hold up its neighbours."""
 CHECK_BEFORE_DOWN: Final = 6.0
-"""Longest wait between checks of a device that is silent but not yet down: it is flagged within 45 s."""
+"""Longest wait between checks of a device that is silent but not yet down.
+
+It is flagged within 45 s; where many of one line are silent at once, they take turns, and it takes longer.
+"""
 SETTLE: Final = 0.3
 """Seconds that a device gets to take over a written value that doesn't read back at once."""
 
@@ -205,9 +208,28 @@ class Unit:
             raise NotFoundError("point", point_id)
         return wanted.register
 
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the next request may well go unanswered."""
+        return self.liveness.misses > 0 or not self.liveness.seen
+
+    def _patience(self) -> float | None:
+        """Give the time-out of the next request; None for that of the line.
+
+        A device that is down gets less, so that it doesn't hold up its neighbours, but now and then all of
+        it, or one that has become slow would never be heard again. So do three in four requests to each of
+        several that are silent at once.
+        """
+        short = min(SHORT_TIMEOUT, self._line.config.timeout)
+        if self.liveness.state == "down":
+            slow = self._slowest is None or self._slowest * 3 > SHORT_TIMEOUT
+            return short if self.liveness.misses % (2 if slow else 8) else None
+        crowded = self._doubtful and self._line.doubtful > 1
+        return short if crowded and self.liveness.misses % 4 != 3 else None
+
     def _retries(self) -> int:
         """A device that doesn't answer is asked once at a time: repeating holds up its neighbours."""
-        return 0 if self.liveness.misses else self._line.config.retries
+        return 0 if self._doubtful else self._line.config.retries
 
     def _fresh_plan(self) -> Plan:
         now = self._to.monotonic()
@@ -235,13 +257,7 @@ class Unit:
         probe = self._plan.probe()
         if probe is None:
             return True
-        timeout = None
-        if self.liveness.state == "down":
-            # Now and then with the full time-out, or one that has become slow would never be heard again.
-            slow = self._slowest is None or self._slowest * 3 > SHORT_TIMEOUT
-            if self.liveness.misses % (2 if slow else 8):
-                timeout = min(SHORT_TIMEOUT, self._line.config.timeout)
-        return await self._answers(probe, timeout)
+        return await self._answers(probe, self._patience())
 
     async def _answers(self, probe: Block, timeout: float | None) -> bool:
         """Ask for `probe`; count the answer, or the miss."""
@@ -273,7 +289,7 @@ class Unit:
                     parts, gone = plan.refuse(block, error.reason, now, self._to.chance())
                     waiting.extendleft(reversed(parts))
                 else:
-                    probe = plan.probe(beside=block)
+                    probe = plan.probe(beside=block) if self.liveness.seen else None
                     if probe is None:
                         self._missed(error)
                         break
@@ -297,7 +313,7 @@ class Unit:
         retries, busy = self._retries(), BUSY_TRIES - 1
         while True:
             try:
-                return await self._ask(block, None)
+                return await self._ask(block, self._patience())
             except NotConnectedError:
                 raise
             except NoAnswerError:
@@ -312,7 +328,7 @@ class Unit:
 
     async def _ask(self, block: Block, timeout: float | None) -> list[int]:
         unit = self.device.unit
-        async with self._line.turn(unit):
+        async with self._line.turn(unit, doubtful=self._doubtful):
             start = time.monotonic()
             try:
                 words = await self._line.read(unit, block.type, block.address, block.count, timeout)

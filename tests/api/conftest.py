@@ -30,7 +30,7 @@ from api.deps import Campus, SiteActors
 from api.middleware import PAGE
 from api.stores import CAMPUS_STORES, SITE_STORES
 from tests.discovery.bridge import FakeBridge
-from tests.support import InProcess
+from tests.support import QUICK_HASHER, InProcess
 
 PASSWORD = "correct horse battery"
 
@@ -74,6 +74,11 @@ def binding(number: int) -> ProtocolBinding:
 def backups(site: str, folder: Path, actors: dict[str, Any]) -> InProcess:
     stores = {name: each for name, each in actors.items() if isinstance(each.target, Store)}
     return InProcess(BackupScheduler(site, folder, stores))
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.user.store.PasswordHasher", QUICK_HASHER)
 
 
 @pytest.fixture

@@ -214,3 +214,13 @@ def test_what_is_for_modbus_is_refused_in_a_bacnet_profile(tmp_path: Path) -> No
     )
     with pytest.raises(ConfigFileError, match="max_registers is for modbus profiles only"):
         load_profile("my.yaml", tmp_path)
+
+
+@pytest.mark.parametrize(("transport", "fits"), [("tcp", True), ("rtu-over-tcp", False)])
+def test_unit_0_is_the_broadcast_address_of_a_serial_line(tmp_path: Path, transport: str, fits: bool) -> None:
+    text = GOOD.replace("port: 5020", f"port: 5020, transport: {transport}").replace("unit: 3", "unit: 0")
+    if fits:
+        load(write(tmp_path, text))
+        return
+    with pytest.raises(ConfigFileError, match=r":17: .*unit: unit 0 is none of a serial line: 1 to 247"):
+        load(write(tmp_path, text))

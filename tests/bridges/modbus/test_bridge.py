@@ -541,3 +541,18 @@ async def test_an_exchange_that_the_device_refuses_is_no_write(bench: Bench) -> 
     # Bits are changed by reading and writing all the same.
     assert await bridge.write("meter/c", 3.0) == 3.0
     assert memory.holding[0] == 0x31
+
+
+async def test_many_dead_units_do_not_hold_up_the_living_one(bench: Bench) -> None:
+    device = await bench.device({1: Memory(holding={0: 7})})
+    units = [unit("meter"), *(unit(f"dead-{at}", unit=at) for at in range(2, 12))]
+    nodes = [point("a"), *(point("a", device=each.id) for each in units[1:])]
+    bridge = await bench.bridge([network(device, timeout=0.1)], units, nodes)
+    await until(lambda: bench.points.value("meter/a") == 7.0)
+    device.requests.clear()
+    await until(lambda: sum(unit == 1 for unit, _ in device.requests) >= 8)
+    between = "".join("L" if unit == 1 else "d" for unit, _ in device.requests).split("L")
+    # A poll of the living unit comes due every 0.4 s, in which dead ones get 0.1 s of each 0.15 s.
+    assert max(len(each) for each in between) <= 8
+    await until(lambda: sum(each.state == "down" for each in missed(bridge)) == 10, timeout=60.0)
+    assert missed(bridge)[0].errors == 0
