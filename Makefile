@@ -14,7 +14,7 @@ run: $(VENV)/.ready
 	@exec $(BIN)/opencrate up --demo
 
 # Side by side: what starts Ray in one process, which mostly waits, all other files in another (tests/conftest.py).
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 test: $(VENV)/.ready-for-tests lint types
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

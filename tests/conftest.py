@@ -1,8 +1,14 @@
 """Fixtures that every test may use."""
 
+from typing import Any
+
 import pytest
 import ray
 from hypothesis import Phase, settings
+from xdist.scheduler import LoadScopeScheduling
+
+RAY = ("tests/cluster/", "tests/browser/", "tests/bench/")
+"""Where tests start Ray."""
 
 # Explaining a failure traces every line: slow examples then run into the time-out, which hides the failure.
 PHASES = [each for each in Phase if each is not Phase.explain]
@@ -10,19 +16,24 @@ settings.register_profile("plain", phases=PHASES, deadline=None)
 settings.load_profile("plain")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what stays together where tests run side by side: what starts Ray, first of all, and each file.
+    """Begin with what starts Ray: it takes longest."""
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
 
-    Two campuses at once would be too much for a small machine, and the tests that start one take longest.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Say what stays together where tests run side by side: all that starts Ray, and each other file.
+
+    Two campuses at once would be too much for a small machine.
     """
+    return _Together(config, log)
 
-    def alone(item: pytest.Item) -> bool:
-        return item.get_closest_marker("cluster") is not None
 
-    items.sort(key=lambda item: not alone(item))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("cluster" if alone(item) else "/".join(item.path.parts[-2:])))
+class _Together(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "cluster" if file.startswith(RAY) else file
 
 
 @pytest.fixture(autouse=True)
