@@ -71,16 +71,16 @@ class Ops:
     def join(self, more: dict[str, str] | None = None, *, tls: bool = True) -> None:
         """Let the building's host join with both sites."""
         campus = self.campus
-        command = [str(OPENCRATE), "join", "--head", campus.head.address, "--data", str(campus.data)]
+        command = [str(OPENCRATE), "join", "--head", campus.head.address, "--data", str(campus.north.data)]
         command += ["--config", str(self.folder / "barn.yaml")]
         command += [word for site in SITES for word in ("--site", site)]
         given = environment() | (self.tls["north"] if tls else {}) | (more or {})
         out = self.folder / f"join-{time.time():.0f}.out"
-        campus.joined = campus.building.start(command, out, given)
+        campus.north.joined = campus.building.start(command, out, given)
 
     def leave(self) -> None:
         """End what has joined, if something has."""
-        if not hasattr(self.campus, "joined") or self.campus.joined.ended:
+        if not hasattr(self.campus.north, "joined") or self.campus.joined.ended:
             return
         self.campus.joined.signal(signal.SIGTERM)
         assert self.campus.joined.wait(120) == 0, self.campus.joined.said()
@@ -179,7 +179,7 @@ def test_status_and_doctor_tell_of_all_hosts(ops: Ops) -> None:
     assert "host north (north, south): the clock agrees with this host's" in said
     assert "the certificate holds for 825 days more" in said
     assert f"host north: {campus.building.address} can be reached at" in said
-    code, said = ops.run(campus.building, "doctor", "--data", str(campus.data))
+    code, said = ops.run(campus.building, "doctor", "--data", str(campus.north.data))
     assert code == 0, said
     assert "host head (campus)" in said
     assert f"the head at {campus.head.address}:6379 takes this host's token" in said
