@@ -38,7 +38,14 @@ LOOKED_AT: Final = ("bus", "nodes", "points")
 """A site is there when one of these answers."""
 MAIN: Final = ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
 BRIDGES: Final = ("bacnet", "modbus")
-ENGINES: Final = ("alarm_engine", "history_reader", "discovery_engine", "backups", "stand_in")
+ENGINES: Final = (
+    "alarm_engine",
+    "history_reader",
+    "discovery_engine",
+    "commissioning_engine",
+    "backups",
+    "stand_in",
+)
 
 
 class KnownSite(BaseModel):

@@ -18,6 +18,7 @@ from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
 from actors.bus.journal import JournalStore
+from actors.commissioning.engine import CommissioningEngine
 from actors.core.clock import now_ms
 from actors.core.errors import OpenCrateError
 from actors.core.names import CAMPUS, actor_name, find
@@ -95,7 +96,7 @@ class Raiser:
         self._up = 0
         self._sites = [site for site in campus.config.sites if not site.joins]
         self._total = 0 if sites_only else 4 + len(CAMPUS_STORES)
-        self._total += sum(12 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
+        self._total += sum(13 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_sites(self) -> dict[str, SiteActors]:
@@ -175,6 +176,20 @@ class Raiser:
             bridges,
             networks,
         )
+        commissioning = self._create(
+            CommissioningEngine,
+            "commissioning_engine",
+            site.id,
+            site.id,
+            stores["commissioning"],
+            nodes,
+            points,
+            alarms,
+            stores["schedules"],
+            overrides,
+            commands,
+            bridges,
+        )
         kept = {"nodes": nodes, "history": history, "alarms": alarms, "overrides": overrides}
         backups = self._backups(site.id, kept | stores | {"journal": journal})
         return SiteActors(
@@ -193,6 +208,7 @@ class Raiser:
                 "alarm_engine": engine,
                 "history_reader": reader,
                 "discovery_engine": discovery,
+                "commissioning_engine": commissioning,
                 "backups": backups,
             },
         )
@@ -291,7 +307,16 @@ def _protocols(site: SiteConfig) -> list[str]:
     return sorted({network.protocol for network in site.networks})
 
 
-STOP_ORDER = ("bacnet", "modbus", "discovery_engine", "commands", "alarm_engine", "backups", "points")
+STOP_ORDER = (
+    "bacnet",
+    "modbus",
+    "discovery_engine",
+    "commissioning_engine",
+    "commands",
+    "alarm_engine",
+    "backups",
+    "points",
+)
 """Bridges first, then engines, then the point store with its feed; the stores and buses after them."""
 
 

@@ -25,6 +25,8 @@ NAV = (
     ("/", "Overview", "dashboard"),
     ("/alarms", "Alarms", "notifications"),
     ("/trends", "Trends", "show_chart"),
+    ("/discovery", "Discovery", "travel_explore"),
+    ("/commissioning", "Commissioning", "fact_check"),
     ("/health", "System health", "monitor_heart"),
 )
 

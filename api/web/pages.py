@@ -10,6 +10,8 @@ from actors.core.clock import now_ms
 from api.findings import SKEW
 from api.web.alarms import alarms
 from api.web.command import open_command
+from api.web.commissioning import commissioning
+from api.web.discovery import discovery
 from api.web.frame import Frame, enter
 from api.web.model import Model
 from api.web.parts import (
@@ -47,6 +49,8 @@ def install(app: FastAPI, assets: str) -> None:
         ("/equipment", equipment),
         ("/trends", trends),
         ("/alarms", alarms),
+        ("/discovery", discovery),
+        ("/commissioning", commissioning),
         ("/health", health),
         ("/registers", registers),
     )

@@ -96,9 +96,9 @@ class Session:
         query = str(httpx.QueryParams(given))
         return await self._ask("GET", path + ("&" if "?" in path else "?") + query if query else path)
 
-    async def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Send something. Raises ApiError; then nothing is known to have changed."""
-        return await self._ask("POST", path, json=body or {})
+    async def post(self, path: str, body: dict[str, Any] | None = None, patience: float | None = None) -> Any:
+        """Send something; `patience` in seconds. Raises ApiError; then nothing is known to have changed."""
+        return await self._ask("POST", path, patience, json=body or {})
 
     async def all(self, path: str, most: int = 20_000, **params: Any) -> list[dict[str, Any]]:
         """Ask for a whole list, page by page, up to `most` items. Raises ApiError."""
@@ -112,12 +112,13 @@ class Session:
             if not cursor or len(items) >= most:
                 return items
 
-    async def _ask(self, method: str, path: str, **more: Any) -> Any:
+    async def _ask(self, method: str, path: str, patience: float | None = None, **more: Any) -> Any:
+        patience = PATIENCE if patience is None else patience
         try:
-            answer = await asyncio.wait_for(self._client.request(method, path, **more), PATIENCE)
+            answer = await asyncio.wait_for(self._client.request(method, path, **more), patience)
         except (TimeoutError, httpx.HTTPError) as error:
             self.away = (
-                f"no answer within {PATIENCE:.0f} s" if isinstance(error, TimeoutError) else str(error)
+                f"no answer within {patience:.0f} s" if isinstance(error, TimeoutError) else str(error)
             )
             raise ApiError(0, "no_answer", f"The server gave {self.away}") from error
         if answer.is_success:

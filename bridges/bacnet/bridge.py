@@ -29,6 +29,7 @@ from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.override.models import PriorityArray
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
+from actors.schedule.models import Period
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.backfill import Backfill
 from bridges.bacnet.binding import device_of
@@ -46,6 +47,13 @@ from bridges.bacnet.kinds import (
 )
 from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
 from bridges.bacnet.probe import WAIT, Finding, Findings, Probe, Progress, Told
+from bridges.bacnet.schedules import (
+    DeviceSchedule,
+    read_calendar,
+    read_schedule,
+    write_calendar,
+    write_schedule,
+)
 from bridges.bacnet.server import Served
 from bridges.bacnet.upkeep import Restart, Speech, control, restart, time_requests
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, ServedAs
@@ -394,6 +402,32 @@ class BacnetBridge:
         Raises NotFoundError, BadInputError, BridgeError.
         """
         await control(self._keyed(device_key), speech, minutes, password)
+
+    async def schedules(self, device_key: str) -> list[str]:
+        """Name the schedules and calendars of a device: `schedule,1`. Raises NotFoundError, BridgeError."""
+        listed = await self._keyed(device_key).objects()
+        return [each for each in listed if each.startswith(("schedule,", "calendar,"))]
+
+    async def read_schedule(self, device_key: str, instance: int) -> DeviceSchedule:
+        """Read a schedule from its device. Raises NotFoundError, BridgeError."""
+        return await read_schedule(self._keyed(device_key), instance)
+
+    async def write_schedule(
+        self, device_key: str, instance: int, schedule: DeviceSchedule
+    ) -> DeviceSchedule:
+        """Write a schedule to its device, as a whole or not at all; give what is read back.
+
+        Raises NotFoundError, BadInputError, WriteFailedError with the device's reason, BridgeError.
+        """
+        return await write_schedule(self._keyed(device_key), instance, schedule)
+
+    async def read_calendar(self, device_key: str, instance: int) -> list[Period]:
+        """Read the days of a device's calendar. Raises NotFoundError, BridgeError."""
+        return await read_calendar(self._keyed(device_key), instance)
+
+    async def write_calendar(self, device_key: str, instance: int, days: Sequence[Period]) -> list[Period]:
+        """Write the days of a device's calendar; give what is read back. Raises as `write_schedule` does."""
+        return await write_calendar(self._keyed(device_key), instance, days)
 
     def _keyed(self, device_key: str) -> Device:
         found = self._devices.get(device_key)

@@ -365,6 +365,17 @@ class Device:
         self._status.reads += 1
         return answer
 
+    async def put(self, obj: str, prop: str, value: Any) -> None:
+        """Write a property that isn't commanded. Raises DeviceError and SilentError."""
+        address = self.located()
+        async with self._turn:
+            try:
+                await self.network.write(self.device.id, address, obj, value, None, prop)
+            except DeviceError:
+                self._heard()
+                raise
+        self._heard()
+
     @property
     def max_apdu(self) -> int:
         """Octets that it accepts, as far as is known."""

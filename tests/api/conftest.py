@@ -13,6 +13,7 @@ from actors.audit.store import AuditStore
 from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.journal import JournalStore
+from actors.commissioning.engine import CommissioningEngine
 from actors.core.store import Store
 from actors.discovery.engine import DiscoveryEngine
 from actors.history.reader import HistoryReader
@@ -128,6 +129,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
     discovery = DiscoveryEngine("north", *finds, {"ip": "bacnet"}, round_=0.01, retry=0.05)
     site.engines["backups"] = backups("north", tmp_path, site.actors())
     site.engines["discovery_engine"] = InProcess(discovery)
+    tests = (site.stores["commissioning"], site.nodes, site.points, site.alarms, site.stores["schedules"])
+    verifier = CommissioningEngine("north", *tests, site.overrides, site.commands, {})
+    site.engines["commissioning_engine"] = InProcess(verifier)
     campus = Campus(
         name="Test",
         version="0",

@@ -218,3 +218,29 @@ def test_registers_of_a_modbus_unit_are_read(visit: Visit) -> None:
     page.get_by_label("Address, from 0").fill("60000")
     page.get_by_role("button", name="Read").click()
     expect(page.locator(".oc-table tbody tr").first).to_contain_text("illegal data address (2)")
+
+
+def test_discovery_offers_scans_and_shows_what_was_found(visit: Visit, admin: System) -> None:
+    visit.login()
+    page = visit.see("/discovery")
+    page.get_by_role("button", name="Scan", exact=True).click()
+    row = page.locator(".oc-found").filter(has_text="bacnet 1001 at")
+    expect(row).to_be_visible(timeout=2 * PATIENCE)
+    row.get_by_role("link").click()
+    main = page.locator(".oc-main")
+    # The demo's campus.yaml has all its points, so that nothing is left to accept.
+    expect(main).to_contain_text("points are in the model already", timeout=PATIENCE)
+    expect(main).to_contain_text("Supply Air Temp")
+
+
+def test_a_session_is_begun_and_its_items_verified(visit: Visit, admin: System) -> None:
+    made = admin.post("/api/commissioning/sessions", {"name": "VAV-2 test", "node_id": "1102"})
+    visit.login()
+    page = visit.see("/commissioning")
+    page.get_by_text("VAV-2 test").click()
+    page.get_by_role("button", name="Begin", exact=True).click(timeout=PATIENCE)
+    row = page.locator(".oc-found").filter(has_text="1102/analog-input-1").filter(has_text="Read")
+    row.get_by_role("button", name="Verify").click(timeout=PATIENCE)
+    expect(row).to_contain_text("Verified", timeout=PATIENCE)
+    expect(row).to_contain_text("reads")
+    admin.http.delete(f"/api/commissioning/sessions/{made['id']}")

@@ -1,0 +1,204 @@
+"""Schedules and calendars of devices, read and written over real BACnet/IP on loopback."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from bacpypes3.basetypes import CalendarEntry, DailySchedule, DeviceObjectPropertyReference
+from bacpypes3.basetypes import DateRange as Dates
+from bacpypes3.basetypes import TimeValue as Entry
+from bacpypes3.errors import ExecutionError
+from bacpypes3.local.object import Object as LocalObject
+from bacpypes3.object import CalendarObject, ScheduleObject
+from bacpypes3.primitivedata import Boolean, Null, Real, Unsigned
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
+from actors.schedule.models import DatePattern, DateRange, Kind, TimeValue, WeekEntry, WeekNDay
+from bridges.bacnet.bridge import BacnetBridge
+from bridges.bacnet.schedules import DeviceException, DeviceSchedule, _entry, _period
+from tests.bridges.bacnet.conftest import Bench, device, point, until
+from tests.bridges.bacnet.rogues import Rogue, Rogues
+
+
+class Planned(LocalObject, ScheduleObject):  # type: ignore[misc]
+    """A schedule that only keeps what it is given."""
+
+
+class Holidays(LocalObject, CalendarObject):  # type: ignore[misc]
+    """A calendar."""
+
+
+def planned(app: Rogue, value: Any = None, refs: list[str] | None = None, **more: Any) -> Planned:
+    value = Real(16.0) if value is None else value
+    day = DailySchedule(daySchedule=[Entry(time=(8, 0, 0, 0), value=value)])
+    made = Planned(
+        objectIdentifier=("schedule", 1),
+        objectName="plan",
+        presentValue=value,
+        effectivePeriod=Dates(startDate=(255, 255, 255, 255), endDate=(130, 12, 31, 255)),
+        weeklySchedule=[day] * 5 + [DailySchedule(daySchedule=[])] * 2,
+        exceptionSchedule=[],
+        scheduleDefault=value,
+        listOfObjectPropertyReferences=[
+            DeviceObjectPropertyReference(objectIdentifier=each, propertyIdentifier="present-value")
+            for each in refs or []
+        ],
+        priorityForWriting=10,
+        **more,
+    )
+    app.add_object(made)
+    return made
+
+
+async def online(lab: Bench) -> BacnetBridge:
+    bridge = await lab.bridge([device(7, cov=False)], [point("analog-input", 1, 7)])
+    await until(lambda: lab.value("7/analog-input-1") == 1.0)
+    return bridge
+
+
+WANTED = DeviceSchedule(
+    kind=Kind.ANALOG,
+    default_value=15.0,
+    starts_on=date(2026, 1, 1),
+    week=[
+        WeekEntry(weekday=1, time="06:30", value=21.5),
+        WeekEntry(weekday=1, time="18:00:30", value=None),
+        WeekEntry(weekday=7, time="09:00", value=19.0),
+    ],
+    exceptions=[
+        DeviceException(priority=3, calendar="calendar,1", entries=[TimeValue(time="00:00", value=12.0)]),
+        DeviceException(period=DatePattern(month=12, day=25), entries=[TimeValue(time="00:00", value=10.0)]),
+        DeviceException(period=WeekNDay(month="odd", week="last", weekday=5), entries=[]),
+        DeviceException(period=DateRange(start=date(2026, 8, 1), end=date(2026, 8, 15)), entries=[]),
+    ],
+)
+
+
+async def test_a_schedule_is_read(rogues: Rogues, lab: Bench) -> None:
+    planned(rogues.add(7, 11))
+    bridge = await online(lab)
+    assert await bridge.schedules("7") == ["schedule,1"]
+    found = await bridge.read_schedule("7", 1)
+    assert (found.kind, found.default_value) == (Kind.ANALOG, 16.0)
+    assert (found.starts_on, found.ends_on) == (None, date(2030, 12, 31))
+    assert [(each.weekday, each.time, each.value) for each in found.week] == [
+        (weekday, "08:00", 16.0) for weekday in range(1, 6)
+    ]
+    assert found.exceptions == []
+
+
+async def test_a_schedule_is_written_and_read_back(rogues: Rogues, lab: Bench) -> None:
+    planned(rogues.add(7, 11))
+    bridge = await online(lab)
+    assert await bridge.write_schedule("7", 1, WANTED) == WANTED
+    assert await bridge.read_schedule("7", 1) == WANTED
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "written"),
+    [(Boolean(True), Kind.BINARY, False), (Unsigned(2), Kind.MULTISTATE, 3)],
+)
+async def test_values_have_the_type_of_the_devices(
+    rogues: Rogues, lab: Bench, value: Any, kind: Kind, written: Any
+) -> None:
+    made = planned(rogues.add(7, 11), value)
+    bridge = await online(lab)
+    assert (await bridge.read_schedule("7", 1)).kind is kind
+    wanted = DeviceSchedule(kind=kind, default_value=written)
+    assert (await bridge.write_schedule("7", 1, wanted)).default_value == written
+    assert type(made.scheduleDefault.get_value()) is type(value)
+    with pytest.raises(BadInputError, match=kind.value):
+        await bridge.write_schedule("7", 1, WANTED)
+
+
+async def test_an_empty_schedule_has_the_kind_of_what_it_commands(rogues: Rogues, lab: Bench) -> None:
+    planned(rogues.add(7, 11), Null(()), ["binary-output,1"])
+    bridge = await online(lab)
+    assert (await bridge.read_schedule("7", 1)).kind is Kind.BINARY
+
+
+async def test_what_a_device_refuses_is_put_back(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    planned(app)
+    bridge = await online(lab)
+    before = await bridge.read_schedule("7", 1)
+    write = app.do_WritePropertyRequest
+
+    async def picky(apdu: Any) -> None:
+        if str(apdu.propertyIdentifier) == "exception-schedule":
+            raise ExecutionError("property", "write-access-denied")
+        await write(apdu)
+
+    app.do_WritePropertyRequest = picky
+    with pytest.raises(WriteFailedError, match="write-access-denied"):
+        await bridge.write_schedule("7", 1, WANTED)
+    assert await bridge.read_schedule("7", 1) == before
+
+
+async def test_a_calendar_is_read_and_written(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    app.add_object(
+        Holidays(
+            objectIdentifier=("calendar", 1),
+            objectName="holidays",
+            presentValue=False,
+            dateList=[CalendarEntry(date=(126, 12, 25, 255))],
+        )
+    )
+    bridge = await online(lab)
+    assert await bridge.read_calendar("7", 1) == [DatePattern(year=2026, month=12, day=25)]
+    days = [
+        DatePattern(month=1, day=1),
+        WeekNDay(month=5, week=1, weekday=1),
+        DateRange(end=date(2026, 2, 1)),
+    ]
+    assert await bridge.write_calendar("7", 1, days) == days
+    with pytest.raises(BridgeError, match="unknown-object"):
+        await bridge.read_calendar("7", 2)
+    with pytest.raises(NotFoundError):
+        await bridge.read_calendar("8", 1)
+
+
+def test_what_no_device_can_have_is_refused() -> None:
+    for wrong in (
+        {"kind": "binary", "default_value": 3},
+        {"kind": "analog", "starts_on": date(2026, 2, 1), "ends_on": date(2026, 1, 1)},
+        {"kind": "analog", "exceptions": [{"priority": 3}]},
+        {"kind": "analog", "exceptions": [{"calendar": "schedule,1"}]},
+    ):
+        with pytest.raises(ValidationError):
+            DeviceSchedule.model_validate(wrong)
+
+
+months = st.none() | st.integers(1, 12) | st.sampled_from(["odd", "even"])
+weekdays = st.none() | st.integers(1, 7)
+periods = st.one_of(
+    st.builds(
+        DatePattern,
+        year=st.none() | st.integers(1900, 2154),
+        month=months,
+        day=st.none() | st.integers(1, 31) | st.sampled_from(["odd", "even", "last"]),
+        weekday=weekdays,
+    ),
+    st.builds(
+        WeekNDay,
+        month=months,
+        week=st.none()
+        | st.integers(1, 5)
+        | st.sampled_from(["last", "second_last", "third_last", "fourth_last"]),
+        weekday=weekdays,
+    ),
+    st.tuples(
+        st.none() | st.dates(date(1900, 1, 1), date(2020, 1, 1)),
+        st.none() | st.dates(date(2020, 1, 2), date(2154, 12, 31)),
+    ).map(lambda ends: DateRange(start=ends[0], end=ends[1])),
+)
+
+
+@given(periods)
+def test_days_come_back(period: Any) -> None:
+    sent = CalendarEntry.decode(_entry(period).encode())
+    assert _period(sent) == period
