@@ -20,6 +20,8 @@ _CODES: Final = {
 }
 """Struct codes of numbers that a float holds exactly, or nearly."""
 _SWAPPED: Final = "big-endian-word-swap"
+_FINE: Final = 100_000
+"""Parts of one that five decimals can name: with ten digits of a raw number, a float holds all of them."""
 
 Value = tuple[PointValue | None, int]
 """A value, and the status flags that its own bits call for."""
@@ -86,7 +88,12 @@ def _maker(register: Register) -> Callable[[Any], Value]:
     scale, offset = register.scale, register.offset
     as_it_is = scale == 1.0 and offset == 0.0
     if not register.data_type.startswith("float"):
-        return _whole if as_it_is else partial(_scaled, scale, offset)
+        if as_it_is:
+            return _whole
+        parts = round(1 / scale) if 0 < scale < 1 else 0
+        if offset == 0.0 and parts and scale == 1 / parts and _FINE % parts == 0:
+            return partial(_part, parts)
+        return partial(_scaled, scale, offset)
     round_off = shortest if register.data_type == "float32" else float
 
     def real(raw: float) -> Value:
@@ -98,6 +105,11 @@ def _maker(register: Register) -> Callable[[Any], Value]:
 
 def _whole(raw: int) -> Value:
     return float(raw), 0
+
+
+def _part(parts: int, raw: int) -> Value:
+    """Give tenths, hundredths ...: a division gives the nearest number, without dust to wipe off."""
+    return raw / parts, 0
 
 
 def _scaled(scale: float, offset: float, raw: int) -> Value:

@@ -8,6 +8,7 @@ import pytest
 from bench import peers
 from bench.history import append, frames_of, samples, size
 from bench.machine import machine
+from bench.modbus import poll
 from bench.results import TINY, Met, Result, at_least, at_most, percentile, table
 
 
@@ -66,3 +67,8 @@ def test_appends_are_measured(tmp_path: Path) -> None:
     finally:
         end()
     assert row.met in Met
+
+
+def test_a_modbus_poll_is_measured(tmp_path: Path) -> None:
+    [row] = poll(tmp_path, TINY, nothing)
+    assert "registers/s" in row.ours

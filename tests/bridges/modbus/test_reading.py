@@ -11,7 +11,7 @@ from bridges.modbus.reading import BlockReader
 from bridges.modbus.registers import ByteOrder, DataType, Register, decode
 
 NUMBERS = [each for each in get_args(DataType) if each != "string"]
-SCALES = st.sampled_from([1.0, 0.1, 0.001, -2.0, 1e300])
+SCALES = st.sampled_from([1.0, 0.1, 0.01, 0.001, 0.005, 0.25, 0.3, 1 / 3, 1e-9, 10.0, -2.0, 1e300])
 
 
 @st.composite
@@ -38,6 +38,14 @@ def test_a_block_gives_each_register_its_own_value(found: list[Register], data: 
             alone = decode(register, block.words_of(register, words))
             assert value == (alone.value, alone.status)
             assert type(value[0]) is type(alone.value)
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0.1, 0.01, 0.001, 0.005, 0.25, 1e-6, 1 / 3]))
+def test_tenths_and_the_like_have_no_binary_dust(raw: int, scale: float) -> None:
+    register = from_binding({"register_type": "holding", "address": 0, "data_type": "int32", "scale": scale})
+    words = [raw >> 16 & 0xFFFF, raw & 0xFFFF]
+    [(value, _)] = BlockReader(0, [register]).read(words)
+    assert value == decode(register, words).value
 
 
 def test_bits_and_texts_are_decoded_one_by_one() -> None:
