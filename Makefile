@@ -13,11 +13,14 @@ APT = if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(
 run: $(VENV)/.ready
 	@exec $(BIN)/opencrate up --demo
 
+# Side by side: what starts Ray in one process, which mostly waits, all other files in another (tests/conftest.py).
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: $(VENV)/.ready-for-tests lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 fast: $(VENV)/.ready-for-tests
-	$(BIN)/python -m pytest -m "not cluster and not browser and not plugs"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster and not browser and not plugs"
 
 # A long run of the crash tests and of garbage to the API, with how many of what.
 crash: $(VENV)/.ready-for-tests
@@ -26,7 +29,9 @@ crash: $(VENV)/.ready-for-tests
 
 # Hosts in namespaces whose links, heads, disks and actors are pulled, and a table of what that cost. Needs root.
 plugs: $(VENV)/.ready-for-tests
-	$(BIN)/python -m pytest -s -m plugs tests/cluster/test_plugs.py
+	@{ PATH="$$PATH:/usr/sbin"; command -v sshd && command -v rsync && command -v cc; } >/dev/null \
+		|| { echo "installing openssh-server, rsync and gcc"; $(call APT,openssh-server rsync gcc libc6-dev); }
+	$(BIN)/python -m pytest -s -m plugs tests/cluster
 
 # The figures that must hold, each beside its peer; writes bench/results.md. `ARGS=--large` adds the long run.
 bench: $(VENV)/.ready-for-bench
@@ -54,6 +59,7 @@ $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.txt -e '.[dev]'
 	@PATH="$$PATH:/usr/sbin:/sbin"; command -v ip >/dev/null || { echo "installing iproute2"; $(call APT,iproute2); }
 	@command -v chromium >/dev/null || { echo "installing chromium"; $(call APT,chromium); }
+	@command -v systemd-analyze >/dev/null || { echo "installing systemd"; $(call APT,systemd); }
 	@command -v prometheus >/dev/null || { echo "installing prometheus"; $(call APT,prometheus); }
 	@touch $@
 

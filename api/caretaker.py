@@ -26,6 +26,8 @@ PATIENCE: Final = 5.0
 """Seconds that an actor may take to say how it is."""
 ASK: Final = 3.0
 """Seconds between two questions how the actors are; whether their processes live is looked at more often."""
+SLICE: Final = 0.5
+"""Seconds of that after which is looked whether Ray is there at all."""
 TRIES: Final = 5
 """Questions in a row without an answer that count as none."""
 BEGIN: Final = 60.0
@@ -85,10 +87,14 @@ class Caretaker:
         recipes: Mapping[str, Mapping[str, Recipe]],
         head: Head,
         clock: Callable[[], float] = time.monotonic,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take the actors by name (`history@north`), and by site who stands in for them and how."""
+        """Take the actors by name (`history@north`), and by site who stands in for them and how.
+
+        `ended` tells whether this host's Ray has ended: then nobody is waited for.
+        """
         self._order, self._stand_ins, self._recipes, self._head = order, stand_ins, recipes, head
-        self._clock = clock
+        self._clock, self._ended = clock, ended
         self._processes: dict[str, Process] = {}
         self._silent: dict[str, int] = {}
         self._dead: dict[str, float] = {}
@@ -98,11 +104,13 @@ class Caretaker:
         self._returned: dict[str, Any] = {}
         """Questions to the actors themselves that are stood in for."""
         self._asked = float("-inf")
+        self._answers: bool | None = None
         self.lost: list[str] = []
         """Those that another host ended, or that this one can't have running."""
 
     def look(self) -> Verdict:
         """Look at all actors once, and do what can be done."""
+        self._answers = None
         failed = self._stand_in()
         self._bring_back()
         if self._clock() - self._asked >= ASK or self._dead:
@@ -123,7 +131,7 @@ class Caretaker:
         self._dead = {name: self._dead.get(name, now) for name in dead}
         if not dead:
             return []
-        if self._head.answers():
+        if self._head_answers():
             for name in dead:
                 if now - self._dead[name] > RESTARTS:
                     self._restart(name)
@@ -149,7 +157,7 @@ class Caretaker:
         away = self.stood_in()
         self._due = {name: at for name, at in self._due.items() if name in away}
         self._returned = {name: asked for name, asked in self._returned.items() if name in away}
-        if not away or not self._head.answers():
+        if not away or not self._head_answers():
             self._due.clear()
             return
         now = self._clock()
@@ -167,6 +175,12 @@ class Caretaker:
                 self._restart(name)
                 self._due[name] = now
 
+    def _head_answers(self) -> bool:
+        """Ask the head once a look: where a cut link swallows the question, that takes seconds."""
+        if self._answers is None:
+            self._answers = self._head.answers()
+        return self._answers
+
     def _restart(self, name: str) -> None:
         """Tell the head that an actor has to be started again: it may not know that its process ended."""
         log.warning("%s was not started again by Ray: telling the head", name)
@@ -176,7 +190,11 @@ class Caretaker:
     def _ask(self) -> dict[str, State]:
         """Ask all actors at once how they are."""
         asked = {handle.health.remote(): name for name, handle in self._order}
-        done, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+        done: list[Any] = []
+        late, until = list(asked), time.monotonic() + PATIENCE
+        while late and time.monotonic() < until and not self._ended():
+            more, late = ray.wait(late, num_returns=len(late), timeout=SLICE)
+            done += more
         states = {asked[reference]: State.SILENT for reference in late}
         for reference in done:
             name = asked[reference]
@@ -203,7 +221,7 @@ class Caretaker:
             name: self._silent.get(name, 0) + 1 for name, state in states.items() if state is State.SILENT
         }
         late = [name for name, times in self._silent.items() if times >= TRIES]
-        if not late or self._head.answers():
+        if not late or self._head_answers():
             return []
         running = alive(set(self._processes.values()))
         failed = []

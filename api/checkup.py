@@ -2,10 +2,9 @@
 
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +14,10 @@ from ray.exceptions import RayError
 from actors.core.clock import now_ms
 from actors.core.host import HostFacts, clock_skew
 from actors.core.names import CAMPUS, NAMESPACE, actor_name
+from api.cluster import use_token
 from api.findings import Finding, judge_certificate, judge_clock, judge_disk, judge_files
 from api.hosts import Node, ray_nodes
-from api.raynode import Head, NodeError, check_version, own_address
+from api.raynode import Head, NodeError, check_version, own_address, version, version_of_head
 
 PATIENCE: Final = 6.0
 """Seconds within which a host answers: one that is away fails after about 5 s."""
@@ -36,6 +36,20 @@ class Reading:
     slack: int = 0
 
 
+def check_entry(data: Path, head: Head) -> Finding:
+    """Check that the head would have this host: its token, and its version of OpenCrate."""
+    if not use_token(data):
+        return Finding("fail", f"without a token the head at {head} has nobody", "copy the head's ray-token")
+    try:
+        heads = version_of_head(head)
+        check_version(version(), heads)
+    except NodeError as error:
+        return Finding(
+            "fail", f"the head at {head} won't have this host: {error}", "mend that, then restart it"
+        )
+    return Finding("ok", f"the head at {head} takes this host's token, and its version {version()}")
+
+
 def check_hosts(data: Path, head: Head) -> Iterator[Finding]:
     """Ask each host of the campus that this host is a part of, and judge what it answers."""
     try:
@@ -49,7 +63,7 @@ def check_hosts(data: Path, head: Head) -> Iterator[Finding]:
         )
         return
     mine = next((each.facts for each in readings if each.site == CAMPUS), None)
-    for each in first_of_each_host(readings):
+    for each in by_host(readings):
         yield from judge(each, None if mine is None else mine.opencrate)
     for node in nodes:
         yield from check_ports(node)
@@ -57,8 +71,7 @@ def check_hosts(data: Path, head: Head) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def _connected(data: Path, head: Head) -> Iterator[None]:
-    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str((data / "ray-token").resolve())
+    use_token(data)
     ray.init(
         address=str(head),
         namespace=NAMESPACE,
@@ -107,20 +120,21 @@ def read(sites: Iterable[str]) -> list[Reading]:
     return sorted(found, key=lambda each: (each.site != CAMPUS, each.site))
 
 
-def first_of_each_host(readings: Iterable[Reading]) -> list[Reading]:
-    """Leave out sites on a host that another site has told of already."""
-    hosts: set[str] = set()
-    found: list[Reading] = []
+def by_host(readings: Iterable[Reading]) -> list[Reading]:
+    """Put sites on one host together: `site` then names them all."""
+    found: dict[str, Reading] = {}
     for each in readings:
-        if each.facts is None or each.facts.host not in hosts:
-            found.append(each)
-        if each.facts is not None:
-            hosts.add(each.facts.host)
-    return found
+        host = each.site if each.facts is None else each.facts.host
+        before = found.get(host)
+        found[host] = each if before is None else replace(before, site=f"{before.site}, {each.site}")
+    return list(found.values())
 
 
 def judge(reading: Reading, heads: str | None) -> Iterator[Finding]:
-    """Judge what one host answered; `heads` is the head's version of OpenCrate, where it is known."""
+    """Judge what one host answered; `heads` is the head's version of OpenCrate, where it is known.
+
+    A host that is well takes one line.
+    """
     facts = reading.facts
     if facts is None:
         yield Finding(
@@ -129,8 +143,14 @@ def judge(reading: Reading, heads: str | None) -> Iterator[Finding]:
             "look at link and power there; run opencrate doctor there",
         )
         return
-    for each in _judged(reading, facts, heads):
-        yield Finding(each.state, f"host {facts.host} ({reading.site}): {each.what}", each.do)
+    name = f"host {facts.host} ({reading.site})"
+    found = list(_judged(reading, facts, heads))
+    well = [each.what for each in found if each.state == "ok"]
+    if well:
+        yield Finding("ok", f"{name}: {'; '.join(well)}")
+    for each in found:
+        if each.state != "ok":
+            yield Finding(each.state, f"{name}: {each.what}", each.do)
 
 
 def _judged(reading: Reading, facts: HostFacts, heads: str | None) -> Iterator[Finding]:
@@ -150,14 +170,18 @@ def _judged(reading: Reading, facts: HostFacts, heads: str | None) -> Iterator[F
 
 def check_ports(node: Node) -> Iterator[Finding]:
     """Check that what a host's Ray offers to other hosts and to Prometheus can be reached from here."""
+    reached = []
     for port, what in ((node.port, "Ray"), (node.metrics_port, "metrics")):
         if port is None:
             continue
-        at = f"host {node.name}: {node.address}:{port} ({what})"
         try:
             socket.create_connection((node.address, port), KNOCK).close()
-            yield Finding("ok", f"{at} can be reached")
+            reached.append(f"{port} ({what})")
         except OSError as error:
             yield Finding(
-                "fail", f"{at} can't be reached: {error}", "let the firewall pass between the hosts"
+                "fail",
+                f"host {node.name}: {node.address}:{port} ({what}): {error.strerror or error}",
+                "start it, or let the firewall pass between the hosts",
             )
+    if reached:
+        yield Finding("ok", f"host {node.name}: {node.address} can be reached at {' and '.join(reached)}")

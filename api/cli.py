@@ -1,5 +1,6 @@
 """The `opencrate` command."""
 
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.progress import Progress
 
 from actors.core.clock import from_iso, to_iso
 from actors.core.errors import OpenCrateError
+from api.background import start as start_behind
 from api.config import ConfigFileError, load
 from bridges.simulator.cli import simulate
 
@@ -46,6 +48,10 @@ Tls = Annotated[
     ),
 ]
 """Taken from the command line before Ray is imported (`api.__main__`); named here to be told of."""
+
+Background = Annotated[
+    bool, typer.Option("--background", help="Return when it is up; SIGTERM to its process ends it.")
+]
 
 
 def _version(asked: bool) -> None:
@@ -88,12 +94,24 @@ def up(
     ] = None,
     metrics_port: MetricsPort = None,
     tls: Tls = None,
+    autoscaling_config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="OPENCRATE_AUTOSCALING_CONFIG",
+            help="Ray's ray_bootstrap_config.yaml, where `ray up` starts the head: it starts the others.",
+        ),
+    ] = None,
+    background: Background = False,
 ) -> None:
     """Raise the campus and serve the page and the API until Ctrl-C."""
     from api import up as command  # noqa: PLC0415 - imports what only this command needs
 
-    options = command.Options(config, data, host, port, demo, address, head_address, metrics_port)
+    options = command.Options(
+        config, data, host, port, demo, address, head_address, metrics_port, autoscaling_config
+    )
     try:
+        if background:
+            return start_behind(sys.argv[1:], data, console)
         command.run(options, console)
     except KeyboardInterrupt:
         console.print("Stopped while starting.")
@@ -119,13 +137,18 @@ def join(
     demo: Annotated[bool, typer.Option("--demo", help="With a simulated building.")] = False,
     metrics_port: MetricsPort = None,
     tls: Tls = None,
+    background: Background = False,
 ) -> None:
     """Make this host a part of the campus and raise its sites; stay until Ctrl-C."""
     from api import join as command  # noqa: PLC0415 - imports what only this command needs
     from api.up import head_of  # noqa: PLC0415
 
     try:
-        command.run(command.Options(head_of(head), site, config, data, address, demo, metrics_port), console)
+        if background:
+            return start_behind(sys.argv[1:], data, console)
+        alone = os.environ.get(command.ALONE)
+        options = command.Options(head_of(head), site, config, data, address, demo, metrics_port, alone)
+        command.run(options, console)
     except KeyboardInterrupt:
         console.print("Stopped while starting.")
         raise typer.Exit(130) from None

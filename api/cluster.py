@@ -1,6 +1,5 @@
 """The Ray cluster of one machine: its settings, its start and its end."""
 
-import json
 import logging
 import os
 import secrets
@@ -14,16 +13,10 @@ import ray
 from ray._private import worker
 
 from actors.core.names import NAMESPACE
+from api.leftovers import ALONE, RUNNING, TEMP_PREFIX, clear, note
 from api.processes import descendants, end
 
 log = logging.getLogger(__name__)
-
-RUNNING = "ray-running.json"
-"""Names the processes and the folder of the Ray node started here, for whoever comes after a kill."""
-ALONE = "ray-alone.json"
-"""The same of a Ray cluster on loopback; a building's host has both for the moment between them."""
-
-TEMP_PREFIX = "opencrate-"
 
 TRIES = 4
 SLOW = "timed out during startup"
@@ -39,44 +32,25 @@ INLINE = 1_000_000
 """Bytes up to which an answer travels with the reply: by way of the object store it takes 1 ms more."""
 
 
+def use_token(data: Path) -> bool:
+    """Let Ray use this installation's token unless another is named; tell whether there is one."""
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return True
+    path = data / "ray-token"
+    if not path.exists():
+        return False
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
+    return True
+
+
 def prepare(data: Path) -> None:
     """Set a token of this installation's own unless one is given, and how answers travel."""
     os.environ.setdefault("RAY_max_direct_call_object_size", str(INLINE))
-    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+    if not use_token(data):
         path = data / "ray-token"
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(32))
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.resolve())
-
-
-def clear(data: Path, *notes: str) -> None:
-    """End what a killed run left: Ray's agents outlive it, waiting for a head that is gone.
-
-    The caller owns the data folder, so what the notes name belongs to nobody any more. A note that can't
-    be read is no reason not to start.
-    """
-    for each in notes:
-        _clear(data / each)
-
-
-def _clear(note: Path) -> None:
-    try:
-        said = json.loads(note.read_text())
-        left = {(int(pid), int(start)) for pid, start in said["processes"]}
-        temp = Path(said["temp"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for pid, _ in end(left):
-        log.warning("ended a process of a run that was killed", extra={"pid": pid})
-    if temp.name.startswith(TEMP_PREFIX):
-        shutil.rmtree(temp, ignore_errors=True)
-
-
-def note(path: Path, temp: Path, parent: int, head: str | None = None) -> None:
-    """Write down what descends from `parent` and Ray's folder, for `clear` after a kill, and the head."""
-    said = {"temp": str(temp), "processes": sorted(descendants(parent)), "head": head}
-    path.write_text(json.dumps(said))
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+        use_token(data)
 
 
 def patiently(start: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from bridges.config import (
     BacnetNetwork,
     Identifier,
     ModbusDevice,
+    ModbusNetwork,
     NetworkConfig,
     Profile,
     SpaceConfig,
@@ -140,7 +141,17 @@ def load(path: Path) -> Campus:
                     message = f"this profile is for {profile.protocol}, the network speaks {device.protocol}"
                     raise ConfigFileError([(str(path), locate(where), key_of(where), message)])
                 profiles[device.profile] = profile
+            if isinstance(device, ModbusDevice) and device.profile:
+                _limit(device, profiles[device.profile])
     return Campus(config, profiles, path)
+
+
+def _limit(device: ModbusDevice, profile: Profile) -> None:
+    """Take what the profile says of the device's requests, where the device itself says nothing."""
+    for name in ("max_registers", "max_gap"):
+        limit = getattr(profile, name)
+        if limit is not None and name not in device.model_fields_set:
+            setattr(device, name, limit)
 
 
 def _contradictions(config: CampusConfig) -> list[tuple[Where, str]]:
@@ -205,7 +216,24 @@ def _site_contradictions(s: int, site: SiteConfig) -> list[tuple[Where, str]]:
                     ((*where, "device_instance"), f"device {device.device_instance} is on this network twice")
                 )
             instances.add(instance)
-    return found
+    return found + _wrong_units(s, site)
+
+
+def _wrong_units(s: int, site: SiteConfig) -> list[tuple[Where, str]]:
+    """Find units that a serial line doesn't have; over TCP, 0 and 255 name the device itself."""
+    serial = {
+        network.id
+        for network in site.networks
+        if isinstance(network, ModbusNetwork) and network.transport != "tcp"
+    }
+    return [
+        (
+            ("sites", s, "devices", d, "unit"),
+            f"unit {device.unit} is none of a serial line: 1 to 247",
+        )
+        for d, device in enumerate(site.devices)
+        if isinstance(device, ModbusDevice) and device.network in serial and not 1 <= device.unit <= 247
+    ]
 
 
 __all__ = ["Campus", "CampusConfig", "ConfigFileError", "Identifier", "SiteConfig", "load"]

@@ -19,12 +19,16 @@ from actors.core.errors import (
 )
 from actors.core.remote import answered
 from actors.core.store import MAX_PAGE
+from actors.node.models import Node
 from actors.user.models import Permission, User
+from api.places import Places
 from api.trail import Trail
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
 """Seconds for which a token that was found good isn't asked about again."""
+AT_ONCE: Final = 32
+"""Sites that are asked at once for a part of a list."""
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +59,15 @@ class SiteActors:
     engines: dict[str, Any] = field(default_factory=dict)
     away: str | None = None
     """Why the site can't be reached now; see `api.federation`."""
-    gone: bool = False
-    """Whether the handles may be of actors that are no more."""
     host: str | None = None
     last_contact: int | None = None
     """When the site last answered (ms); None for one that this process raised itself."""
+    clock_skew: int | None = None
+    """How far its host's clock was ahead of ours then (ms; negative: behind)."""
+    asleep: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Actors of a site that has just come back to which Ray has no connection yet; set once it has."""
+    visits: int = 0
+    """How often it has come, for the first time or back."""
     _left: asyncio.Event = field(default_factory=asyncio.Event)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -69,9 +77,10 @@ class SiteActors:
         self._came.clear()
         self._left.set()
 
-    def come(self, at: int, host: str) -> None:
+    def come(self, at: int, host: str, clock_skew: int | None = None) -> None:
         """Say that the site has answered at a time (ms)."""
-        self.away, self.last_contact, self.host = None, at, host
+        self.visits += self.away is not None
+        self.away, self.last_contact, self.host, self.clock_skew = None, at, host, clock_skew
         self._left.clear()
         self._came.set()
 
@@ -95,7 +104,7 @@ class SiteActors:
             raise UnreachableError(name, "it is not running")
         if self.last_contact is None:
             return await ask(name, handle, method, *args, timeout=timeout)
-        calling = asyncio.ensure_future(ask(name, handle, method, *args, timeout=timeout))
+        calling = asyncio.ensure_future(self._once_awake(actor, method, args, timeout))
         leaving = asyncio.ensure_future(self._left.wait())
         try:
             await asyncio.wait({calling, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,6 +114,19 @@ class SiteActors:
         finally:
             calling.cancel()
             leaving.cancel()
+
+    async def _once_awake(self, actor: str, method: str, args: tuple[Any, ...], timeout: float) -> Any:
+        name = f"{actor}@{self.id}"
+        waking = self.asleep.get(actor)
+        if waking is not None:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(timeout):
+                    await waking.wait()
+            except TimeoutError as error:
+                raise UnreachableError(name, f"no answer within {timeout:g} s") from error
+            timeout -= time.monotonic() - began
+        return await ask(name, self.actors()[actor], method, *args, timeout=timeout)
 
     def actors(self) -> dict[str, Any]:
         """Give all of them by name."""
@@ -167,6 +189,7 @@ class Campus:
 
     def __post_init__(self) -> None:
         self.trail = Trail(lambda *entry: self.call("audit", "add", *entry))
+        self.places = Places()
 
     async def log(self, user: str, action: str, target: str, **detail: Any) -> None:
         """Write to the audit log, when it is away as soon as it is back (see Trail)."""
@@ -177,34 +200,60 @@ class Campus:
         self.trail.later(user, action, target, detail)
 
     async def site_of(self, node_id: str, site_id: str | None = None) -> SiteActors:
-        """Find a node's site.
+        """Find a node's site; see `find_node`."""
+        return (await self.find_node(node_id, site_id))[0]
+
+    async def find_node(self, node_id: str, site_id: str | None = None) -> tuple[SiteActors, Node]:
+        """Find a node, at the site where it was found before or else at any.
 
         Raises NotFoundError, UnreachableError when it may be on one that is away, and BadInputError with the
         choices when several sites have a node of this id.
         """
-        return await _knowing(self.chosen(site_id), "nodes", "get", node_id, "node")
+        if site_id is not None or len(self.sites) == 1:
+            of, node, _ = await _knowing(self.chosen(site_id), "nodes", "get", node_id, "node")
+            return of, node
+        visits = sum(each.visits for each in self.sites.values())
+        remembered = self.places.site(node_id, visits)
+        if remembered is not None:
+            of = self.sites[remembered]
+            try:
+                return of, await of.call("nodes", "get", node_id)
+            except NotFoundError:
+                self.places.forget(node_id)
+        mark, sites = self.places.asking(visits), list(self.sites.values())
+        of, node, certain = await _knowing(sites, "nodes", "get", node_id, "node")
+        if certain:
+            self.places.keep(node_id, of.id, mark)
+        return of, node
 
 
-async def _knowing(sites: Sequence[SiteActors], actor: str, method: str, key: Any, kind: str) -> SiteActors:
-    """Ask all sites at once whose `actor` knows `key` by `method`; give the one that does."""
+async def _knowing(
+    sites: Sequence[SiteActors], actor: str, method: str, key: Any, kind: str
+) -> tuple[SiteActors, Any, bool]:
+    """Ask all sites at once whose `actor` knows `key` by `method`; give the one that does, with its answer.
+
+    Also tell whether that is certain until a site comes: not when one gave no answer that isn't known to be
+    away.
+    """
     asked = [site.call(actor, method, key) for site in sites]
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    found: list[SiteActors] = []
+    found: list[tuple[SiteActors, Any]] = []
     away: UnreachableError | None = None
+    certain = True
     for site, answer in zip(sites, answers, strict=True):
         if isinstance(answer, UnreachableError):
-            away = answer
+            away, certain = answer, certain and site.away is not None
         elif isinstance(answer, BaseException):
             if not isinstance(answer, NotFoundError):
                 raise answer
         else:
-            found.append(site)
+            found.append((site, answer))
     if len(found) > 1:
-        choices = ", ".join(each.id for each in found)
+        choices = ", ".join(of.id for of, _ in found)
         raise BadInputError("site", None, f"one of {choices}: each has a {kind} {key!r}")
     if not found:
         raise away or NotFoundError(kind, key)
-    return found[0]
+    return *found[0], certain
 
 
 def get_campus(request: Request) -> Campus:
@@ -293,7 +342,8 @@ async def site_with(
     """
     if site_id is not None or len(campus.sites) == 1:
         return campus.chosen(site_id)[0]
-    return await _knowing(list(campus.sites.values()), actor, method, key, actor)
+    of, _, _ = await _knowing(list(campus.sites.values()), actor, method, key, actor)
+    return of
 
 
 class Page(BaseModel):
@@ -320,6 +370,23 @@ def in_order(number: int) -> str:
     return f"{number:019d}"
 
 
+async def from_sites(
+    sites: Sequence[SiteActors], actor: str, method: str, *args: Any
+) -> tuple[list[Any], list[str]]:
+    """Ask an actor of each site the same, all at once; give the answers, and who can't be reached.
+
+    Raises UnreachableError when no site answers.
+    """
+    found = await asyncio.gather(*(of.call(actor, method, *args) for of in sites), return_exceptions=True)
+    away = [of.id for of, each in zip(sites, found, strict=True) if isinstance(each, UnreachableError)]
+    for each in found:
+        if isinstance(each, BaseException) and (
+            len(away) == len(sites) or not isinstance(each, UnreachableError)
+        ):
+            raise each
+    return [each for each in found if not isinstance(each, BaseException)], away
+
+
 Part = tuple[Sequence[Any], str | None]
 
 
@@ -329,32 +396,48 @@ async def over_sites(
     cursor: str | None,
     read: Callable[[SiteActors, int, str | None], Awaitable[Part]],
 ) -> Page:
-    """Read a list that goes over several sites, one after the other; say which can't be reached.
+    """Read a list that goes over several sites, in their order; say which can't be reached.
 
-    `read(site, limit, cursor)` gives a part of one site's list. Raises BadInputError for a wrong cursor.
+    `read(site, limit, cursor)` gives a part of one site's list. The first site is asked alone, since it may
+    fill the page; then ever more are asked at once. Raises BadInputError for a wrong cursor.
     """
-    at, inner = None, None
+    start, inner = 0, None
     if cursor is not None:
         at, mark, inner = cursor.partition("~")
-        if not mark or at not in {site.id for site in sites}:
+        start = next((n for n, site in enumerate(sites) if mark and site.id == at), -1)
+        if start < 0:
             raise BadInputError("cursor", cursor, "the next_cursor of an earlier answer")
     items: list[Any] = []
     away: list[str] = []
-    started = at is None
-    for index, site in enumerate(sites):
-        if not started and site.id != at:
-            continue
-        started = True
-        try:
-            part, following = await read(site, limit - len(items), inner or None)
-        except UnreachableError:
-            away.append(site.id)
-            continue
-        finally:
-            inner = None
-        items += [each if isinstance(each, dict) else each.model_dump(mode="json") for each in part]
-        if following is not None:
-            return Page(items=items, next_cursor=f"{site.id}~{following}", unreachable_sites=away)
-        if len(items) >= limit and index + 1 < len(sites):
-            return Page(items=items, next_cursor=f"{sites[index + 1].id}~", unreachable_sites=away)
+    at_once = 1
+    while start < len(sites):
+        asked = sites[start : start + at_once]
+        room = limit - len(items)
+        parts = await asyncio.gather(*(_part(read, site, room, inner or None) for site in asked))
+        for number, (site, read_ahead) in enumerate(zip(asked, parts, strict=True), start):
+            part, room = read_ahead, limit - len(items)
+            if part is not None and len(part[0]) > room:
+                part = await _part(read, site, room, None)
+            if part is None:
+                away.append(site.id)
+                continue
+            items += [each if isinstance(each, dict) else each.model_dump(mode="json") for each in part[0]]
+            if part[1] is not None:
+                return Page(items=items, next_cursor=f"{site.id}~{part[1]}", unreachable_sites=away)
+            if len(items) >= limit and number + 1 < len(sites):
+                return Page(items=items, next_cursor=f"{sites[number + 1].id}~", unreachable_sites=away)
+        start, inner, at_once = start + at_once, None, min(2 * at_once, AT_ONCE)
     return Page(items=items, unreachable_sites=away)
+
+
+async def _part(
+    read: Callable[[SiteActors, int, str | None], Awaitable[Part]],
+    site: SiteActors,
+    limit: int,
+    cursor: str | None,
+) -> Part | None:
+    """Read a part of one site's list; None when the site can't be reached."""
+    try:
+        return await read(site, limit, cursor)
+    except UnreachableError:
+        return None

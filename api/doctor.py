@@ -19,7 +19,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from api.checkup import check_hosts
+from api.checkup import check_entry, check_hosts
 from api.config import DEFAULT_PORT, load
 from api.findings import Finding, judge_certificate, judge_clock, judge_disk, judge_files
 from api.foreground import is_owned
@@ -101,7 +101,7 @@ def check_certificate(head: Head | None) -> Iterator[Finding]:
             yield judge_certificate(mine.read().not_valid_after_utc.timestamp() - time.time())
         if head is not None:
             check_tls(head.address, head.port, mine)
-            yield Finding("ok", f"{head} and this host agree on {'TLS' if mine else 'going without TLS'}")
+            yield Finding("ok", f"the head at {head} and this host agree: {'TLS' if mine else 'no TLS'}")
     except (TlsError, NodeError) as error:
         yield Finding("fail", str(error), "make or renew it as docs/security.md says, on all hosts or none")
 
@@ -167,19 +167,23 @@ def check_campus(url: str, transport: httpx.BaseTransport | None = None) -> Iter
             yield Finding("ok", f"host {host}: nothing is down")
 
 
+def is_head(data: Path) -> bool:
+    """Tell whether this host has been the head of several: Ray's head keeps what it knows there."""
+    return (data / "gcs").is_dir()
+
+
 def head_port(options: Options, joined: Head | None) -> int | None:
     """Give where Ray's head listens on this host, or is to listen; None on a machine that is no head.
 
     Raises ConfigFileError.
     """
-    is_head = (options.data / "gcs").is_dir()
     if joined is not None:
-        return joined.port if is_head else None
+        return joined.port
     path = options.config or Path("campus.yaml")
     if options.config is not None or path.exists():
         head = load(path).config.head
         return None if head is None else head.port
-    return DEFAULT_PORT if is_head else None
+    return DEFAULT_PORT if is_head(options.data) else None
 
 
 def findings(options: Options) -> Iterator[Finding]:
@@ -190,15 +194,19 @@ def findings(options: Options) -> Iterator[Finding]:
     yield check_limits()
     running = is_owned(options.data)
     joined = running_head(options.data) if running else None
-    yield from check_certificate(options.head or joined)
+    head = options.head or joined
+    yield from check_certificate(head)
     yield check_port(options.metrics_port, "metrics", running=running)
-    if options.head is None and options.page_port is not None:
-        yield check_port(options.page_port, "page and API", running=running)
-    if options.head is not None:
-        yield check_head(options.head)
+    in_building = options.head is not None or (joined is not None and not is_head(options.data))
+    if in_building and head is not None:
+        reached = check_head(head)
+        yield reached if reached.state == "fail" else check_entry(options.data, head)
     elif (port := head_port(options, joined)) is not None:
         yield check_port(port, "Ray's head", running=running)
-    yield from check_campus(options.url)
+    if not in_building and options.page_port is not None:
+        yield check_port(options.page_port, "page and API", running=running)
+    if not in_building or options.page_port is None:
+        yield from check_campus(options.url)
     if joined is not None:
         yield from check_hosts(options.data, joined)
 

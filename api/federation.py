@@ -5,9 +5,10 @@ import contextlib
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ray
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,8 @@ from ray.exceptions import RayError
 
 from actors.core.clock import Clock, Timestamp, now_ms
 from actors.core.errors import OpenCrateError
+from actors.core.health import Health
+from actors.core.host import clock_skew
 from actors.core.names import CAMPUS, NAMESPACE
 from actors.core.remote import answered
 from api.deps import Campus, SiteActors
@@ -23,15 +26,26 @@ from api.raynode import sites_of
 log = logging.getLogger(__name__)
 
 EVERY: Final = 1.0
-"""Seconds between two looks at a site: the first call after a healed link is answered within two of them."""
+"""Seconds between two looks at a site that is there."""
+SOON: Final = 0.3
+"""Seconds between two looks at a site that is away."""
 PATIENCE: Final = 2.5
 """Seconds without an answer after which a site counts as away."""
-WAKES: Final = 5
-"""Times that each actor of a site that is back is asked until it answers."""
-WAKE_PAUSE: Final = 0.2
+WAKING: Final = 5.0
+"""Seconds for which an actor of a site that is back is asked again until it answers."""
+WAKE_PAUSE: Final = 0.1
+LOOKED_AT: Final = ("bus", "nodes", "points")
+"""A site is there when one of these answers."""
 MAIN: Final = ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
 BRIDGES: Final = ("bacnet", "modbus")
-ENGINES: Final = ("alarm_engine", "history_reader", "backups", "stand_in")
+ENGINES: Final = (
+    "alarm_engine",
+    "history_reader",
+    "discovery_engine",
+    "commissioning_engine",
+    "backups",
+    "stand_in",
+)
 
 
 class KnownSite(BaseModel):
@@ -68,6 +82,15 @@ class Registry:
             log.warning("%s can't be written: %s", self._path, error)
 
 
+class _Answer(NamedTuple):
+    """What an actor's health tells of its host."""
+
+    host: str
+    ahead: int
+    """How far its clock is ahead of ours (ms), known to within `slack`."""
+    slack: int
+
+
 class RayView:
     """What Ray's head knows; each call may wait for it."""
 
@@ -96,8 +119,11 @@ class Federation:
     A site is found by the names of its actors, whoever raised them. Each second three of its actors are
     asked; when none answers, the site is away: calls to it fail at once (UnreachableError) instead of
     waiting, and those that wait end. While it is away nothing is asked of Ray, since a connection that
-    failed again and again is tried ever less often; a bare connection to its host tells when to ask again.
-    A host that came back has raised new actors under the old names: then handles are looked up again.
+    failed again and again is tried ever less often; a bare connection to its host, begun three times a
+    second, tells when to ask again. The first of the three that answers brings the site back; its other
+    actors are woken meanwhile, and calls to them wait for that. Each site is looked at by itself, so that
+    one that doesn't answer delays no other. A host that came back has raised new actors under the old
+    names: then handles are looked up again.
     """
 
     def __init__(
@@ -111,6 +137,9 @@ class Federation:
         """Take the sites (id to name) that `campus.yaml` says will join; others are found as they come."""
         self._campus, self._view, self._clock = campus, view or RayView(), clock
         self._places: dict[str, list[tuple[str, int]]] = {}
+        self._names: dict[str, set[str]] = {}
+        self._resolved: dict[str, list[tuple[str, int]]] = {}
+        """By site: where its hosts listened when its handles were looked up."""
         self._own = frozenset(campus.sites)
         self._registry = Registry(registry)
         for site_id, name in joining.items():
@@ -120,6 +149,8 @@ class Federation:
             if known.id not in self._own:
                 self._add(known)
         self._task: asyncio.Task[None] | None = None
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._waking: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Follow from now on."""
@@ -127,36 +158,57 @@ class Federation:
 
     async def close(self) -> None:
         """Stop following, and remember when each site was last heard of."""
+        tasks = [*self._following.values(), *self._waking.values()]
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            tasks.append(self._task)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._registry.keep()
 
     async def _run(self) -> None:
         while True:
             try:
-                await self.step()
+                await self._list()
             except Exception:
-                log.exception("sites could not be looked at")
+                log.exception("sites could not be listed")
+            for site in self._joined():
+                if site.id not in self._following:
+                    self._following[site.id] = asyncio.create_task(self._follow(site))
             await asyncio.sleep(EVERY)
+
+    async def _follow(self, site: SiteActors) -> None:
+        while True:
+            try:
+                await self._look(site)
+            except Exception:
+                log.exception("site %s could not be looked at", site.id)
+            await asyncio.sleep(EVERY if site.away is None else SOON)
 
     async def step(self) -> None:
         """Look once: for new sites, and whether each can be reached."""
+        await self._list()
+        await asyncio.gather(*map(self._look, self._joined()))
+
+    def _joined(self) -> list[SiteActors]:
+        return [each for each in self._campus.sites.values() if each.id not in self._own]
+
+    async def _list(self) -> None:
+        """Ask Ray's head which actors and hosts there are; else what it told before holds."""
         try:
             names = await asyncio.wait_for(asyncio.to_thread(self._view.names), PATIENCE)
             self._places = await asyncio.wait_for(asyncio.to_thread(self._view.places), PATIENCE)
         except (TimeoutError, RayError, OSError) as error:
-            log.warning("Ray doesn't tell which actors there are: %s", error)
-            names = []
+            log.warning("Ray doesn't tell which actors there are: %s", str(error) or type(error).__name__)
+            return
         by_site: dict[str, set[str]] = {}
         for name in names:
             actor, _, site = name.partition("@")
             if site and site != CAMPUS and site not in self._own:
                 by_site.setdefault(site, set()).add(actor)
+        self._names = by_site
         for site in sorted(by_site.keys() - self._campus.sites.keys()):
             self._add(self._registry.sites.setdefault(site, KnownSite(id=site, name=site)))
-        joined = [each for each in self._campus.sites.values() if each.id not in self._own]
-        await asyncio.gather(*(self._look(each, by_site.get(each.id, set())) for each in joined))
 
     def _add(self, known: KnownSite) -> None:
         """Show a site, as one that is away until it has answered."""
@@ -167,51 +219,84 @@ class Federation:
         # A new dict, so that whoever walks over the old one isn't disturbed.
         self._campus.sites = self._campus.sites | {known.id: found}
 
-    async def _look(self, site: SiteActors, there: set[str]) -> None:
+    async def _look(self, site: SiteActors) -> None:
+        there = self._names.get(site.id, set())
         if not set(MAIN) <= there:
-            if site.away is None:
-                site.leave("its host runs none of its actors now")
+            self._leave(site, site.away or "its host runs none of its actors now")
             return
         places = self._places.get(site.id, [])
-        if site.away is not None and places and not await _any_listens(places):
-            return
-        if site.gone or any(handle is None for handle in (getattr(site, name) for name in MAIN)):
-            await self._resolve(site, there)
+        if self._resolved.get(site.id) != places:
+            # Only the head is asked for this: of a site that is away it is done before its host listens.
+            if await self._resolve(site, there):
+                self._resolved[site.id] = places
         elif there - site.actors().keys():
             await self._add_actors(site, there - site.actors().keys())
-        handles = [(name, getattr(site, name)) for name in ("bus", "nodes", "points")]
-        asked = [
-            answered(f"{name}@{site.id}", each.health.remote(), PATIENCE) for name, each in handles if each
-        ]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        good = [each for each in answers if not isinstance(each, BaseException)]
-        if not good:
-            reason = str(answers[0]) if answers else "it has not joined yet"
-            if site.away is None:
-                log.warning("site %s is away: %s", site.id, reason)
-            site.leave(reason)
-            # Perhaps its host has come back as another node: look the names up again.
-            site.gone = True
+        if any(getattr(site, name) is None for name in MAIN):
+            return
+        if site.away is not None and places and not await _any_listens(places):
+            return
+        answers, reason = await self._ask(site)
+        if not answers:
+            self._leave(site, reason)
             return
         if site.away is not None:
             log.info("site %s can be reached", site.id)
-            await self._wake(site)
-            await self._name(site)
-        site.come(self._clock(), good[0].host)
-        known = self._registry.sites[site.id]
-        changed = (known.name, known.host) != (site.name, site.host) or known.last_contact is None
-        known.name, known.host, known.last_contact = site.name, site.host, site.last_contact
+            self._wake(site, site.actors().keys() - answers.keys())
+        best = min(answers.values(), key=lambda each: each.slack)
+        site.come(self._clock(), best.host, best.ahead)
+        seen = self._registry.sites[site.id]
+        changed = (seen.name, seen.host) != (site.name, site.host) or seen.last_contact is None
+        seen.name, seen.host, seen.last_contact = site.name, site.host, site.last_contact
         if changed:
             self._registry.keep()
 
+    def _leave(self, site: SiteActors, reason: str) -> None:
+        if site.away is None:
+            log.warning("site %s is away: %s", site.id, reason)
+            if (waking := self._waking.pop(site.id, None)) is not None:
+                waking.cancel()
+        site.leave(reason)
+        # Perhaps its host comes back with other actors of the same names.
+        self._resolved.pop(site.id, None)
+
+    async def _ask(self, site: SiteActors) -> tuple[dict[str, "_Answer"], str]:
+        """Ask three actors; give their answers (of a site that is away the first), or why not."""
+        until = asyncio.ALL_COMPLETED if site.away is None else asyncio.FIRST_COMPLETED
+        asked = {asyncio.create_task(self._asked(site, name)): name for name in LOOKED_AT}
+        waiting = set(asked)
+        good: dict[str, _Answer] = {}
+        reason = ""
+        try:
+            while waiting and not good:
+                done, waiting = await asyncio.wait(waiting, return_when=until)
+                for task in done:
+                    if (error := task.exception()) is None:
+                        good[asked[task]] = task.result()
+                    else:
+                        reason = str(error)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return good, reason
+
+    async def _asked(self, site: SiteActors, name: str) -> "_Answer":
+        at, handle = self._clock(), getattr(site, name)
+        health: Health = await answered(f"{name}@{site.id}", handle.health.remote(), PATIENCE)
+        return _Answer(health.host, *clock_skew(health.time, at, self._clock()))
+
     async def _handles(self, site: SiteActors, names: Iterable[str]) -> dict[str, Any]:
         """Look handles of a site up, by name; those that can't be had are left out."""
-        found: dict[str, Any] = {}
-        for name in names:
-            with contextlib.suppress(ValueError, RayError, TimeoutError, OSError):
-                call = asyncio.to_thread(self._view.actor, f"{name}@{site.id}")
-                found[name] = await asyncio.wait_for(call, PATIENCE)
-        return found
+
+        async def one(name: str) -> tuple[str, Any]:
+            call = asyncio.to_thread(self._view.actor, f"{name}@{site.id}")
+            try:
+                return name, await asyncio.wait_for(call, PATIENCE)
+            except (ValueError, RayError, TimeoutError, OSError):
+                return name, None
+
+        answers = await asyncio.gather(*map(one, sorted(names)))
+        return {name: handle for name, handle in answers if handle is not None}
 
     async def _add_actors(self, site: SiteActors, names: set[str]) -> None:
         """Take actors in that rose after the site was found: what reads and commands devices rises first."""
@@ -220,39 +305,50 @@ class Federation:
             known.update({name: found.pop(name) for name in wanted if name in found})
         site.stores.update(found)
 
-    async def _resolve(self, site: SiteActors, there: set[str]) -> None:
-        """Look all handles of a site up."""
+    async def _resolve(self, site: SiteActors, there: set[str]) -> bool:
+        """Look all handles of a site up; tell whether the main ones were found."""
         found = await self._handles(site, there)
         if not set(MAIN) <= found.keys():
-            return
+            return False
         for name in MAIN:
             setattr(site, name, found.pop(name))
         site.bridges = {name: found.pop(name) for name in BRIDGES if name in found}
         site.engines = {name: found.pop(name) for name in ENGINES if name in found}
         site.stores = found
-        site.gone = False
+        return True
 
-    async def _wake(self, site: SiteActors) -> None:
-        """Let Ray connect to all actors of a site that is back, so that no first call is refused.
+    def _wake(self, site: SiteActors, names: Iterable[str]) -> None:
+        """Let Ray connect to the other actors of a site that is back; calls to them wait for that.
 
         Ray has a connection to each actor, and notices only with a call that it can be made again.
         """
-        waiting = site.actors()
-        for _ in range(WAKES):
-            asked = {
-                name: answered(f"{name}@{site.id}", handle.health.remote(), PATIENCE)
-                for name, handle in waiting.items()
-            }
-            answers = await asyncio.gather(*asked.values(), return_exceptions=True)
-            waiting = {
-                name: waiting[name]
-                for name, answer in zip(asked, answers, strict=True)
-                if isinstance(answer, BaseException)
-            }
-            if not waiting:
-                return
-            await asyncio.sleep(WAKE_PAUSE)
-        log.warning("%s of site %s don't answer yet", ", ".join(sorted(waiting)), site.id)
+        site.asleep = {name: asyncio.Event() for name in names}
+        if (before := self._waking.get(site.id)) is not None:
+            before.cancel()
+        self._waking[site.id] = asyncio.create_task(self._wake_all(site, dict(site.asleep)))
+
+    async def _wake_all(self, site: SiteActors, asleep: dict[str, asyncio.Event]) -> None:
+        silent = await asyncio.gather(*(self._wake_one(site, *each) for each in asleep.items()))
+        if any(silent):
+            log.warning("%s of site %s don't answer yet", ", ".join(filter(None, sorted(silent))), site.id)
+        await self._name(site)
+
+    async def _wake_one(self, site: SiteActors, name: str, awake: asyncio.Event) -> str:
+        """Ask an actor until it answers; give its name where it does not."""
+        until = time.monotonic() + WAKING
+        try:
+            while time.monotonic() < until:
+                handle = site.actors()[name]
+                try:
+                    await answered(f"{name}@{site.id}", handle.health.remote(), PATIENCE)
+                except OpenCrateError:
+                    await asyncio.sleep(WAKE_PAUSE)
+                else:
+                    return ""
+            return name
+        finally:
+            awake.set()
+            site.asleep.pop(name, None)
 
     async def _name(self, site: SiteActors) -> None:
         """Take a site's display name from its model."""
@@ -262,17 +358,33 @@ class Federation:
 
 
 async def _any_listens(places: list[tuple[str, int]]) -> bool:
-    """Tell whether a connection to one of these can be made now."""
+    """Tell whether a connection to one of these can be made within EVERY seconds.
 
-    async def one(address: str, port: int) -> bool:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), EVERY)
-        except (OSError, TimeoutError):
-            return False
-        writer.close()
-        return True
+    It is begun anew every SOON seconds: the kernel repeats one that nobody answers after a whole second.
+    """
+    knocks: set[asyncio.Task[bool]] = set()
+    try:
+        for _ in range(round(EVERY / SOON)):
+            knocks |= {asyncio.create_task(_listens(*place)) for place in places}
+            done, knocks = await asyncio.wait(knocks, timeout=SOON, return_when=asyncio.FIRST_COMPLETED)
+            if any(each.result() for each in done):
+                return True
+            if not knocks:
+                break
+        return False
+    finally:
+        for each in knocks:
+            each.cancel()
+        await asyncio.gather(*knocks, return_exceptions=True)
 
-    return any(await asyncio.gather(*(one(*place) for place in places)))
+
+async def _listens(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def registry_of(data: Path) -> Path:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from actors.core import sqlite
 from actors.core.errors import AlreadyOwnedError, OpenCrateError
+from api.leftovers import ALONE, RUNNING, clear
 from bridges.config import BacnetNetwork, ModbusNetwork, NetworkConfig
 
 SIMULATOR_READY = 60.0
@@ -72,7 +73,7 @@ class Stop:
 
 @contextlib.contextmanager
 def own(data: Path) -> Iterator[None]:
-    """Own the data folder, and wait until actors of a run that was killed have let go of it."""
+    """Own the data folder, end what a run that was killed has left, and wait until its actors have let go."""
     try:
         handle = sqlite.lock(data / "opencrate", "opencrate")
     except AlreadyOwnedError as error:
@@ -82,6 +83,8 @@ def own(data: Path) -> Iterator[None]:
             "choose another folder with --data"
         ) from error
     try:
+        # What a killed command left goes on by itself, Ray and all: nobody looks after it any more.
+        clear(data, RUNNING, ALONE)
         deadline = time.monotonic() + LOCK_PATIENCE
         while held := [path for path in data.glob("*/*.lock") if _is_held(path)]:
             if time.monotonic() > deadline:

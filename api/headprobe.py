@@ -6,10 +6,13 @@
 import json
 import subprocess
 import sys
+import time
 from typing import Final
 
 PATIENCE: Final = 20.0
 """Seconds that the question may take."""
+RISES: Final = 8.0
+"""Seconds of that which a head that has just started is given until it knows itself."""
 REFUSED: Final = "InvalidAuthToken"
 
 
@@ -41,9 +44,17 @@ def main() -> None:
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # noqa: PLC0415
 
     address, role_label = sys.argv[1:]
-    nodes = GcsClient(address=address).get_all_node_info(timeout=PATIENCE / 2)
-    alive = [dict(each.labels) for each in nodes.values() if each.state == 0]
-    print(json.dumps(next((each for each in alive if each.get(role_label) == "head"), {})))
+    client = GcsClient(address=address)
+    until = time.monotonic() + RISES
+    while True:
+        nodes = client.get_all_node_info(timeout=PATIENCE / 2)
+        alive = [dict(each.labels) for each in nodes.values() if each.state == 0]
+        found = next((each for each in alive if each.get(role_label) == "head"), {})
+        # One that has just started answers before its own node is known.
+        if found or time.monotonic() > until:
+            break
+        time.sleep(0.2)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ class Host(BaseModel):
     reason: str | None = None
     """Why it can't be reached."""
     last_contact: Timestamp | None
+    clock_skew_s: float | None = None
+    """How far its clock is ahead of the head's (s; negative: behind); None where it was never asked."""
     ray_alive: bool
     """Whether Ray counts its node as alive; a host that was cut off counts for 50 minutes more."""
     metrics_port: int | None = None
@@ -95,7 +97,7 @@ async def hosts(campus: Campus, nodes: Nodes, now: int) -> list[Host]:
     try:
         known = await asyncio.wait_for(asyncio.to_thread(nodes), PATIENCE)
     except (TimeoutError, RayError, OSError) as error:
-        log.warning("Ray doesn't tell which hosts there are: %s", error or type(error).__name__)
+        log.warning("Ray doesn't tell which hosts there are: %s", str(error) or type(error).__name__)
         known = []
     own = {each.id for each in campus.sites.values() if each.away is None and each.last_contact is None}
     found: list[Host] = []
@@ -145,8 +147,15 @@ def _unknown(campus: Campus, name: str, sites: list[str], now: int) -> Host:
         reachable=away is None,
         reason=away,
         last_contact=now if is_head else campus.sites[sites[0]].last_contact,
+        clock_skew_s=0.0 if is_head else _skew([campus.sites[each] for each in sites]),
         ray_alive=False,
     )
+
+
+def _skew(sites: Iterable[SiteActors]) -> float | None:
+    """Give what the site that was heard last tells of its host's clock (s)."""
+    told = [(each.last_contact or 0, each.clock_skew) for each in sites if each.clock_skew is not None]
+    return round(max(told)[1] / 1000, 1) if told else None
 
 
 def _host(campus: Campus, node: Node, carried: set[str], all_nodes: list[Node], now: int) -> Host:
@@ -178,6 +187,7 @@ def _host(campus: Campus, node: Node, carried: set[str], all_nodes: list[Node], 
         reachable=reachable,
         reason=reason,
         last_contact=last,
+        clock_skew_s=0.0 if node.role == "head" else _skew(of),
         ray_alive=node.alive,
         metrics_port=node.metrics_port,
     )

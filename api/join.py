@@ -2,12 +2,15 @@
 
 import contextlib
 import logging
+import math
+import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ray.exceptions import RayError
 from rich.console import Console
@@ -23,12 +26,14 @@ from api.raynode import (
     Head,
     NodeError,
     RayNode,
+    check_certificates,
     check_version,
     own_address,
     version,
     version_of_head,
 )
-from api.tls import check_own
+from api.settings import tls
+from api.tls import TlsError, check_own
 from api.up import DEMO
 
 log = logging.getLogger(__name__)
@@ -45,6 +50,11 @@ REFUSED: Final = 60.0
 """Seconds until a host that the head refused tries again."""
 
 
+ALONE: Final = "OPENCRATE_ALONE"
+"""In the environment: why this host is not to join."""
+TLS_VARIABLES: Final = frozenset(("OPENCRATE_TLS", *tls("")))
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line says."""
@@ -56,6 +66,8 @@ class Options:
     address: str | None
     demo: bool
     metrics_port: int | None
+    alone: str | None = None
+    """Why this host is not to join at all, where that is so."""
 
 
 def read_sites(options: Options) -> Campus:
@@ -104,6 +116,9 @@ class Building:
 
     def run(self) -> None:
         """Stay until a signal. Raises AlreadyRunningError when another host runs one of the sites."""
+        if self._options.alone is not None:
+            self._alone(f"is not asked: {self._options.alone}", math.inf)
+            return
         node: RayNode | None = None
         while not self._ending.should_exit:
             if node is None and not self._head_answers():
@@ -138,11 +153,13 @@ class Building:
         """Start this host's Ray node, if the head has it. Raises NodeError."""
         options = self._options
         prepare(options.data)
+        address = options.address or own_address(options.head)
+        check_certificates(options.head, address)
         check_version(version(), version_of_head(options.head))
         return RayNode(
             options.data,
             options.head,
-            options.address or own_address(options.head),
+            address,
             is_head=False,
             sites=[site.id for site in self._campus.config.sites],
             metrics_port=options.metrics_port,
@@ -237,13 +254,19 @@ class Building:
 
         Raises UsageError when another host took a site over.
         """
-        caretaker = Caretaker(raiser.order, raiser.stand_ins or {}, raiser.recipes, self._options.head)
+        caretaker = Caretaker(
+            raiser.order,
+            raiser.stand_ins or {},
+            raiser.recipes,
+            self._options.head,
+            ended=lambda: node.ended is not None,
+        )
         while not self._ending.should_exit:
             self._pause(WATCH)
+            verdict = Verdict.FINE if node.ended else caretaker.look()
             if node.ended is not None:
                 self._say(f"Ray on this host has ended ({node.ended}); starting again.")
                 return
-            verdict = caretaker.look()
             if verdict is Verdict.TAKEN:
                 raise UsageError(f"{', '.join(caretaker.lost)}: ended by another host that took over")
             if verdict is Verdict.ALONE:
@@ -251,10 +274,30 @@ class Building:
                 return
 
 
+def without_tls(why: str) -> NoReturn:
+    """Begin again without TLS, to run alone: a building must not stand still for a certificate that ended.
+
+    Without TLS it asks no head: an impostor would be told the token. Renew the certificate and restart.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in TLS_VARIABLES}
+    arguments: list[str] = []
+    words = iter(sys.argv[1:])
+    for each in words:
+        if each == "--tls":
+            next(words, None)
+        elif not each.startswith("--tls="):
+            arguments.append(each)
+    program = [sys.executable, "-m", "api", *arguments]
+    os.execve(sys.executable, program, environment | {ALONE: why})  # noqa: S606 - this program itself
+
+
 def run(options: Options, console: Console) -> None:
     """Join, and stay until a signal. Raises OpenCrateError for what a user can mend."""
     campus = read_sites(options)
-    check_own(*([] if options.address is None else [options.address]))
+    try:
+        check_own(*([] if options.address is None else [options.address]))
+    except TlsError as error:
+        without_tls(str(error))
     with own(options.data), Stop() as stop:
         configure_logging(options.data / "logs", f"join@{socket.gethostname()}")
         with contextlib.ExitStack() as stack:

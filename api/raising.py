@@ -18,10 +18,12 @@ from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
 from actors.bus.journal import JournalStore
+from actors.commissioning.engine import CommissioningEngine
 from actors.core.clock import now_ms
 from actors.core.errors import OpenCrateError
 from actors.core.names import CAMPUS, actor_name, find
 from actors.core.peer import Peer, bare
+from actors.discovery.engine import DiscoveryEngine
 from actors.history.client import AppendTo
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
@@ -94,7 +96,7 @@ class Raiser:
         self._up = 0
         self._sites = [site for site in campus.config.sites if not site.joins]
         self._total = 0 if sites_only else 4 + len(CAMPUS_STORES)
-        self._total += sum(11 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
+        self._total += sum(13 + stand_ins + len(SITE_STORES) + len(_protocols(site)) for site in self._sites)
         self._pin: str = ray.get_runtime_context().get_node_id()
 
     def raise_sites(self) -> dict[str, SiteActors]:
@@ -148,6 +150,7 @@ class Raiser:
             protocol: self._bridge(protocol, site, nodes, points, publish, history)
             for protocol in _protocols(site)
         }
+        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         alarms = self._create(AlarmStore, "alarms", site.id, folder, publish)
         overrides = self._create(OverrideStore, "overrides", site.id, folder, publish)
         self._settle()
@@ -158,10 +161,35 @@ class Raiser:
             CommandEngine, "commands", site.id, site.id, nodes, points, overrides, bridges, publish, bus
         )
         self._settle()
-        reader = self._create(HistoryReader, "history_reader", site.id, folder)
         stores = {
             name: self._create(plain, name, site.id, folder, publish) for name, plain in SITE_STORES.items()
         }
+        networks = {network.id: network.protocol for network in site.networks}
+        discovery = self._create(
+            DiscoveryEngine,
+            "discovery_engine",
+            site.id,
+            site.id,
+            stores["discovery"],
+            nodes,
+            alarms,
+            bridges,
+            networks,
+        )
+        commissioning = self._create(
+            CommissioningEngine,
+            "commissioning_engine",
+            site.id,
+            site.id,
+            stores["commissioning"],
+            nodes,
+            points,
+            alarms,
+            stores["schedules"],
+            overrides,
+            commands,
+            bridges,
+        )
         kept = {"nodes": nodes, "history": history, "alarms": alarms, "overrides": overrides}
         backups = self._backups(site.id, kept | stores | {"journal": journal})
         return SiteActors(
@@ -176,7 +204,13 @@ class Raiser:
             commands=commands,
             stores=stores | {"journal": journal},
             bridges=bridges,
-            engines={"alarm_engine": engine, "history_reader": reader, "backups": backups},
+            engines={
+                "alarm_engine": engine,
+                "history_reader": reader,
+                "discovery_engine": discovery,
+                "commissioning_engine": commissioning,
+                "backups": backups,
+            },
         )
 
     def _backups(self, site: str, stores: dict[str, Any]) -> Any:
@@ -240,13 +274,14 @@ class Raiser:
         """Wait for all that were begun; they rise side by side."""
         waiting = {handle.health.remote(): name for name, handle in self.order[self._up :]}
         refs = list(waiting)
-        left = READY_TIMEOUT
+        left, missed = READY_TIMEOUT, 0
         while refs:
             done, refs = ray.wait(refs, num_returns=1, timeout=SLICE)
             if not done:
                 left -= SLICE
                 names = ", ".join(waiting[ref] for ref in refs)
-                if not self._head_answers():
+                missed = 0 if self._head_answers() else missed + 1
+                if missed > 1:
                     raise HeadAwayError(names)
                 if left <= 0:
                     raise TimeoutError(f"{names} did not rise")
@@ -272,7 +307,16 @@ def _protocols(site: SiteConfig) -> list[str]:
     return sorted({network.protocol for network in site.networks})
 
 
-STOP_ORDER = ("bacnet", "modbus", "commands", "alarm_engine", "backups", "points")
+STOP_ORDER = (
+    "bacnet",
+    "modbus",
+    "discovery_engine",
+    "commissioning_engine",
+    "commands",
+    "alarm_engine",
+    "backups",
+    "points",
+)
 """Bridges first, then engines, then the point store with its feed; the stores and buses after them."""
 
 

@@ -22,9 +22,10 @@ import ray
 
 from actors.core.errors import OpenCrateError
 from actors.core.names import NAMESPACE
-from api.cluster import ALONE, OBJECT_STORE, RUNNING, TEMP_PREFIX, clear, note, patiently, prepare, quiet
+from api.cluster import OBJECT_STORE, patiently, prepare, quiet
 from api.config import DEFAULT_PORT
 from api.headprobe import ProbeError, labels_of_head
+from api.leftovers import ALONE, RUNNING, TEMP_PREFIX, clear, note
 from api.processes import descendants, end
 from api.tls import TlsError, certificates, check_head, check_own
 
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 START: Final = 60.0
 """Seconds that a Ray node may take to start."""
 ENDING: Final = 15.0
+MISMATCH: Final = "Version mismatch"
+"""What Ray says, in several lines, where another version of it or of Python runs on the head."""
 METRICS_PORT: Final = 8090
 """Where each host's Ray offers metrics to Prometheus, unless told otherwise."""
 
@@ -99,6 +102,7 @@ class RayNode:
         is_head: bool,
         sites: Iterable[str] = (),
         metrics_port: int | None = None,
+        autoscaling_config: Path | None = None,
         beside: bool = False,
     ) -> None:
         """Start it, and connect. Raises NodeError.
@@ -106,7 +110,7 @@ class RayNode:
         `beside` starts it beside the Ray cluster that this process is in; it leaves that, and connects, when
         it is told to.
         """
-        _check_certificates(head, address, is_head=is_head)
+        check_certificates(head, address, is_head=is_head)
         prepare(data)
         clear(data, RUNNING, *(() if beside else (ALONE,)))
         quiet()
@@ -128,6 +132,10 @@ class RayNode:
         environment = dict(os.environ)
         if is_head:
             arguments |= {"--port": str(head.port), "--dashboard-host": "127.0.0.1"}
+            if autoscaling_config is not None:
+                arguments["--autoscaling-config"] = str(autoscaling_config.resolve())
+                # The second one knows a host only by what `ray start` is told there; this one by its address.
+                environment["RAY_enable_autoscaler_v2"] = "0"
             environment |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(_storage(data))}
         else:
             arguments |= {"--address": str(head)}
@@ -183,7 +191,7 @@ class RayNode:
             if "Ray runtime started" in said:
                 return
             if self._process.poll() is not None:
-                raise NodeError(f"Ray did not start: {_last_line(said)}")
+                raise NodeError(f"Ray did not start: {reason(said)}")
             time.sleep(0.1)
         raise NodeError(f"Ray did not start within {START:g} s; see {self._output}")
 
@@ -192,7 +200,7 @@ class RayNode:
         """Why the node ended by itself; None while it runs."""
         if self._process.poll() is None:
             return None
-        return _last_line(self._output.read_text(errors="replace"))
+        return reason(self._output.read_text(errors="replace"))
 
     def close(self) -> None:
         """Leave, and end the node with all its processes."""
@@ -211,7 +219,11 @@ class RayNode:
         (self._data / RUNNING).unlink(missing_ok=True)
 
 
-def _check_certificates(head: Head, address: str, *, is_head: bool) -> None:
+def check_certificates(head: Head, address: str, *, is_head: bool = False) -> None:
+    """Check this host's certificate, where it has one, and that the head and it accept each other.
+
+    Raises NodeError.
+    """
     try:
         check_own(address)
         if not is_head:
@@ -275,14 +287,22 @@ def _storage(data: Path) -> Path:
 
 
 def _temp(data: Path) -> Path:
-    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes)."""
-    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
+    """Give a folder of our own for Ray's sockets and logs, with a short name (sockets' have 107 bytes).
+
+    The host is in the name because containers may share their folder for such files.
+    """
+    mark = hashlib.sha256(f"{socket.gethostname()} {data.resolve()}".encode()).hexdigest()[:8]
     folder = Path(tempfile.gettempdir()) / f"{TEMP_PREFIX}{mark}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return folder
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def reason(said: str) -> str:
+    """Give what Ray said last, or all that it says of versions that don't go together."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if MISMATCH in line:
+            told = [MISMATCH + line.partition(MISMATCH)[2], *lines[number + 1 :]]
+            return " ".join(told)[:300]
     return lines[-1][:300] if lines else "it said nothing"

@@ -40,6 +40,7 @@ class Options:
     address: str | None
     head_address: str | None = None
     metrics_port: int | None = None
+    autoscaling_config: Path | None = None
 
 
 def read_config(options: Options) -> Campus:
@@ -92,11 +93,23 @@ def _head(campus: Campus, options: Options) -> Head | None:
 
 def _cluster(at: Head | None, options: Options) -> _Closes:
     """Start Ray for this machine alone, or as the head of several hosts, or join the Ray that is there."""
+    scaling = options.autoscaling_config
+    if scaling is not None and (at is None or not scaling.is_file()):
+        raise UsageError(
+            f"--autoscaling-config {scaling}: " + ("only a head has one" if at is None else "no file")
+        )
     if at is None:
         return Cluster(options.data, options.address, options.metrics_port)
     if options.address is not None:
         raise UsageError("--address joins a cluster that is there; a head starts its own")
-    return RayNode(options.data, at, at.address, is_head=True, metrics_port=options.metrics_port)
+    return RayNode(
+        options.data,
+        at,
+        at.address,
+        is_head=True,
+        metrics_port=options.metrics_port,
+        autoscaling_config=scaling,
+    )
 
 
 def run(options: Options, console: Console) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import bus, cluster, history, store, years
+from bench import bus, cluster, history, sites, store, years
 from bench.machine import machine
 from bench.results import FULL, TINY, Measurement, Met, Result, Scale, table
 
@@ -22,14 +22,20 @@ MEASUREMENTS: dict[str, Measurement] = {
     "bus": bus.throughput,
     "delay": bus.delay,
 }
-LARGE: dict[str, Measurement] = {"years": years.two_years}
+LARGE: dict[str, Measurement] = {
+    "years": years.two_years,
+    "sites": sites.several,
+    "thousand": sites.thousand,
+}
 RESULTS = Path(__file__).parent / "results.md"
 
 
 def measure(
     only: Annotated[list[str] | None, typer.Option(help="Measure only these.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = FULL.runs,
-    large: Annotated[bool, typer.Option(help="Also the run over years, some minutes.")] = False,
+    large: Annotated[
+        bool, typer.Option(help="Also years of samples and several sites, some minutes each.")
+    ] = False,
     tiny: Annotated[bool, typer.Option(help="The least of each, to see that it runs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where the table goes.")] = None,
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Literal
 from actors.core.errors import BadInputError
 from bridges.bacnet.kinds import WITH_VALUE, carries_value
 from bridges.config import PointProfile
-from bridges.modbus.registers import Register, from_binding
+from bridges.modbus.binding import from_binding
+from bridges.modbus.registers import Register
 
 Where = tuple[str | int, ...]
 

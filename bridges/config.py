@@ -187,15 +187,30 @@ class PointProfile(_Strict):
     register: Literal["holding", "input", "coil", "discrete"] | None = None
     address: int | None = Field(default=None, ge=0, le=65535)
     data_type: Literal[
-        "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
+        "bool",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+        "float32",
+        "float64",
+        "bcd16",
+        "bcd32",
+        "string",
     ] = "uint16"
+    length: int | None = Field(default=None, ge=1, le=123)
+    """Registers of a string."""
+    absent: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    """Raw number by which the device says that it has no value, such as 0x8000."""
     byte_order: Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"] = (
         "big-endian"
     )
     scale: float = 1.0
     offset: float = 0.0
-    bit: int | None = Field(default=None, ge=0, le=15)
-    mask: int | None = Field(default=None, ge=1, le=0xFFFF)
+    bit: int | None = Field(default=None, ge=0, le=63)
+    mask: int | None = Field(default=None, ge=1, lt=2**64)
 
     @model_validator(mode="after")
     def _is_bound(self) -> "PointProfile":
@@ -208,6 +223,24 @@ class PointProfile(_Strict):
         return self
 
 
+class Identification(_Strict):
+    """What a Modbus device says of itself by function 43; `*` stands for any text, case doesn't matter."""
+
+    vendor: str = Field(min_length=1, max_length=100)
+    model: str = Field(default="*", min_length=1, max_length=100)
+    """Its model name, product name or product code."""
+
+
+class Fingerprint(_Strict):
+    """A register that tells a kind of Modbus device from others, for the many that don't know function 43."""
+
+    # An explicit default: else pydantic takes ABCMeta's method of this name for one.
+    register: Literal["holding", "input"] = Field(...)
+    address: int = Field(ge=0, le=65535)
+    values: list[Annotated[int, Field(ge=0, le=65535)]] = Field(min_length=1)
+    """Raw numbers of which it holds one."""
+
+
 class Profile(_Strict):
     """What a kind of device looks like: its points with names, units, tags, alarm limits and bindings."""
 
@@ -218,8 +251,23 @@ class Profile(_Strict):
     vendor: str | None = None
     model: str | None = None
     source: str | None = None
+    """Where the points are from: the maker's document, with its number and revision."""
     tags: list[str] = []
+    identified_by: list[Identification] = []
+    """Of which one must fit for a device found by a scan to get this profile (Modbus)."""
+    fingerprint: Fingerprint | None = None
+    max_registers: int | None = Field(default=None, ge=1, le=125)
+    """Registers that such a device takes in one request (Modbus); left out: 125."""
+    max_gap: int | None = Field(default=None, ge=0, le=124)
     points: list[PointProfile] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _only_modbus(self) -> "Profile":
+        if self.protocol != "modbus":
+            for name in ("identified_by", "fingerprint", "max_registers", "max_gap"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is for modbus profiles only")
+        return self
 
 
 class _Device(_Strict):
@@ -269,6 +317,9 @@ class ModbusDevice(_Device):
     max_gap: int = Field(default=10, ge=0, le=124)
     """Registers nobody asked for that may be read along to save a request; 0 if the device refuses them."""
     max_registers: int = Field(default=125, ge=1, le=125)
+    write_by: Literal["auto", "multiple", "exchange"] = "auto"
+    """How registers are written: by function 6 or 16, whichever fits; always by 16; or by 23, which writes
+    and reads back in one request."""
 
     @model_validator(mode="after")
     def _has_points(self) -> "ModbusDevice":
@@ -298,8 +349,28 @@ class DeviceStatus(BaseModel):
     last_error: str | None = None
     vendor: str | None = None
     model: str | None = None
+    firmware: str | None = None
+    answer_ms: float | None = None
+    """Mean time of its last hundred answers; 95th percentile and longest below."""
+    answer_ms_p95: float | None = None
+    answer_ms_max: float | None = None
+    poll_ms: float | None = None
+    """How long its last poll took."""
     trouble: str | None = None
     """What is wrong although it answers, such as a second device with its instance."""
+    error_kinds: dict[str, int] = {}
+    """Errors by kind, such as `illegal data address (2)` or `no answer`."""
+
+
+class NetworkStatus(BaseModel):
+    """A network of a Modbus bridge, and the devices on it."""
+
+    id: str
+    protocol: str
+    transport: str
+    address: str
+    units: dict[str, int] = {}
+    """Unit id of each of its devices."""
 
 
 class SpaceConfig(_Strict):

@@ -16,6 +16,8 @@ def device_measures(devices: Iterable[tuple[DeviceStatus, float | None]]) -> lis
             Measure("opencrate_device_reads_total", status.reads, key),
             Measure("opencrate_device_errors_total", status.errors, key),
         ]
+        if status.answer_ms is not None:
+            found.append(Measure("opencrate_device_answer_seconds", status.answer_ms / 1000, key))
         if poll_seconds is not None:
             found.append(Measure("opencrate_poll_seconds", poll_seconds, key))
     return found

@@ -142,6 +142,8 @@ def _binding(device: DeviceConfig, point: PointProfile) -> ProtocolBinding:
                 ("offset", point.offset),
                 ("bit", point.bit),
                 ("mask", point.mask),
+                ("length", point.length),
+                ("absent", point.absent),
                 ("network_id", device.network),
             )
             if value is not None

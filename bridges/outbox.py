@@ -237,7 +237,13 @@ class FaultLog:
 
     def tell(self, device: str, kind: str, reason: str, *, exc_info: bool = False) -> None:
         """Log a fault, unless this was done within the last minute; `exc_info` adds the traceback."""
-        now = self._monotonic()
-        if now - self._told.get((device, kind), -60.0) >= 60:
-            self._told[device, kind] = now
+        if self.due(device, kind):
             self._log.warning("%s: %s: %s", device, kind, reason, exc_info=exc_info)
+
+    def due(self, device: str, kind: str) -> bool:
+        """Tell whether a fault may be logged now; whoever asks logs it."""
+        now = self._monotonic()
+        if now - self._told.get((device, kind), -60.0) < 60:
+            return False
+        self._told[device, kind] = now
+        return True

@@ -1,9 +1,15 @@
 """What tests of more than one feature use."""
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any
+from typing import Any, Final
+
+from argon2 import PasswordHasher
+
+QUICK_HASHER: Final = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+"""For tests that log in but aren't about passwords: the real parameters take 0.2 s of CPU for each."""
 
 
 class _Done:

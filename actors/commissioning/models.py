@@ -6,7 +6,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.core.clock import Timestamp
+from actors.core.values import PointValue, StrictPointValue
 from actors.node.models import NodeId
+from actors.override.models import OPERATOR_PRIORITY
 
 
 class SessionState(StrEnum):
@@ -123,3 +125,52 @@ class Item(BaseModel):
     """How often a result was set."""
     result_at: Timestamp | None = None
     result_by: str | None = None
+
+
+class VerifyRequest(_Input):
+    """How an item is verified against the device; all may be left out."""
+
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    """The least value that is plausible, in the point's unit; left out: by its unit."""
+    high: float | None = Field(default=None, allow_inf_nan=False)
+    value: StrictPointValue | None = None
+    """What is written for a test; left out: one that differs a little from what is there."""
+    priority: int = Field(default=OPERATOR_PRIORITY, ge=1, le=16)
+
+
+class CheckStep(BaseModel):
+    """One thing that was done to verify an item."""
+
+    what: str
+    value: PointValue | None = None
+    ok: bool = True
+    at: Timestamp
+
+
+class NewCheck(BaseModel):
+    """What came of verifying an item."""
+
+    state: Literal[ItemState.VERIFIED, ItemState.FAILED]
+    summary: str
+    steps: list[CheckStep]
+
+
+class Check(NewCheck):
+    """A verification that was made, with who asked for it."""
+
+    id: int
+    item_id: int
+    checked_at: Timestamp
+    checked_by: str
+
+
+class TrialWrite(BaseModel):
+    """What is written to a point for a test, until it is given back."""
+
+    node_id: str
+    item_id: int
+    priority: int
+    value: PointValue
+    value_before: PointValue | None
+    written_at: Timestamp
+    written_by: str

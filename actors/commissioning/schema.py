@@ -41,4 +41,27 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX commission_item_by_session ON commission_item (session_id, state, id)
     """,
+    # What was done to verify an item, and what is written for a test just now, so that it is given back after
+    # a crash.
+    """
+    CREATE TABLE commission_check (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        item_id INTEGER NOT NULL REFERENCES commission_item (id) ON DELETE CASCADE,
+        state TEXT NOT NULL CHECK (state IN ('verified', 'failed')),
+        summary TEXT NOT NULL,
+        steps TEXT NOT NULL,
+        checked_at INTEGER NOT NULL,
+        checked_by TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX commission_check_by_item ON commission_check (item_id, id);
+    CREATE TABLE commission_write (
+        node_id TEXT PRIMARY KEY,
+        item_id INTEGER NOT NULL,
+        priority INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 16),
+        value TEXT NOT NULL,
+        value_before TEXT NOT NULL,
+        written_at INTEGER NOT NULL,
+        written_by TEXT NOT NULL
+    ) STRICT;
+    """,
 )

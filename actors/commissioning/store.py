@@ -15,9 +15,11 @@ from actors.commissioning.logic import (
     progress_of,
 )
 from actors.commissioning.models import (
+    Check,
     Item,
     ItemKind,
     ItemState,
+    NewCheck,
     NewItem,
     NewSession,
     Progress,
@@ -26,6 +28,7 @@ from actors.commissioning.models import (
     SessionChange,
     SessionState,
     SignOff,
+    TrialWrite,
 )
 from actors.commissioning.schema import MIGRATIONS
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
@@ -260,15 +263,95 @@ class CommissioningStore(Store):
     def set_result(self, item_id: int, result: Result, by: str) -> Item:
         """Say what came of an item. Raises NotFoundError, and ConflictError for a step that isn't allowed."""
         with self.transaction():
-            old = self._item(item_id)
-            check_result(item_id, self._get(old.session_id).state, old.state, result.state)
-            self.run(
-                "UPDATE commission_item SET state = ?, note = ?, attempts = attempts + 1, result_at = ?,"
-                " result_by = ? WHERE id = ?",
-                result.state.value,
-                result.note,
+            return self._set_result(item_id, result, by)
+
+    def _set_result(self, item_id: int, result: Result, by: str) -> Item:
+        old = self._item(item_id)
+        check_result(item_id, self._get(old.session_id).state, old.state, result.state)
+        self.run(
+            "UPDATE commission_item SET state = ?, note = ?, attempts = attempts + 1, result_at = ?,"
+            " result_by = ? WHERE id = ?",
+            result.state.value,
+            result.note,
+            self.clock(),
+            by,
+            item_id,
+        )
+        return self._item(item_id)
+
+    # Checks against the device
+
+    @ray.method
+    def may_verify(self, item_id: int) -> Item:
+        """Give an item if it may be verified now. Raises NotFoundError and ConflictError."""
+        item = self._item(item_id)
+        check_result(item_id, self._get(item.session_id).state, item.state, ItemState.VERIFIED)
+        return item
+
+    @ray.method
+    def record(self, item_id: int, check: NewCheck, by: str) -> Check:
+        """Keep what came of verifying an item, as its result too. Raises NotFoundError, ConflictError."""
+        with self.transaction():
+            self._set_result(item_id, Result(state=check.state, note=check.summary[:2000]), by)
+            row = self.one(
+                "INSERT INTO commission_check (item_id, state, summary, steps, checked_at, checked_by)"
+                " VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+                item_id,
+                check.state.value,
+                check.summary,
+                json.dumps([each.model_dump(mode="json") for each in check.steps]),
                 self.clock(),
                 by,
-                item_id,
             )
-            return self._item(item_id)
+        return _check(row or {})
+
+    @ray.method
+    def checks(
+        self, item_id: int, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[Check], str | None]:
+        """Give the verifications of an item, newest first. Raises NotFoundError, BadInputError."""
+        self._item(item_id)
+        rows, after = self.page_of(
+            "SELECT * FROM commission_check", {"item_id = ?": item_id}, limit, cursor, newest_first=True
+        )
+        return [_check(row) for row in rows], after
+
+    @ray.method
+    def begin_write(self, write: TrialWrite) -> None:
+        """Note what is about to be written to a point. Raises ConflictError while a test of it runs."""
+        with self.transaction():
+            held = self.one("SELECT written_by FROM commission_write WHERE node_id = ?", write.node_id)
+            if held is not None:
+                raise ConflictError(
+                    "point", write.node_id, f"{held['written_by']} is writing to it for a test"
+                )
+            self.run(
+                "INSERT INTO commission_write (node_id, item_id, priority, value, value_before, written_at,"
+                " written_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                write.node_id,
+                write.item_id,
+                write.priority,
+                json.dumps(write.value),
+                json.dumps(write.value_before),
+                write.written_at,
+                write.written_by,
+            )
+
+    @ray.method
+    def end_write(self, node_id: str) -> None:
+        """Forget what was written to a point: it is given back."""
+        self.run("DELETE FROM commission_write WHERE node_id = ?", node_id)
+
+    @ray.method
+    def writing(self) -> list[TrialWrite]:
+        """Give what is written for tests and not yet given back."""
+        return [
+            TrialWrite.model_validate(
+                row | {name: json.loads(row[name]) for name in ("value", "value_before")}
+            )
+            for row in self.all("SELECT * FROM commission_write ORDER BY written_at, node_id")
+        ]
+
+
+def _check(row: Row) -> Check:
+    return Check.model_validate(row | {"steps": json.loads(row["steps"])})

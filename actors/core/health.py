@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
+from actors.core.clock import Timestamp, now_ms
+
 
 class HealthState(StrEnum):
     """What a component is able to do now."""
@@ -24,3 +26,5 @@ class Health(BaseModel):
     pid: int | None = None
     host: str = Field(default_factory=socket.gethostname)
     """The machine on which the component runs."""
+    time: Timestamp = Field(default_factory=now_ms)
+    """When it said so, by that machine's clock."""

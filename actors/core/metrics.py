@@ -26,6 +26,7 @@ GAUGES: Final = {
     "opencrate_history_queue_frames": "Frames of readings that wait in memory for history.",
     "opencrate_points": "Points that the point store keeps.",
     "opencrate_poll_seconds": "How long the last poll of a device took.",
+    "opencrate_device_answer_seconds": "Mean time of the last hundred answers of a device.",
     "opencrate_device_up": "1 for a device that answers, 0 for one that is down or not known yet.",
 }
 COUNTERS: Final = {

@@ -85,12 +85,13 @@ def set_mark(mark: Path) -> IO[str]:
     file = mark.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
     except OSError:
         file.close()
         raise
+    # Only for killing a process that hangs: a full disk is no reason not to stand in.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        os.write(file.fileno(), str(os.getpid()).encode())
     return file
 
 

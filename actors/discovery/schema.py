@@ -105,4 +105,16 @@ MIGRATIONS = (
     ) STRICT;
     CREATE UNIQUE INDEX discovery_scan_running ON discovery_scan (protocol) WHERE state = 'running';
     """,
+    # What more is known of devices and points, as JSON; and who is accepting what, so that it is finished or
+    # undone after a crash.
+    """
+    ALTER TABLE discovered_device ADD COLUMN detail TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE discovered_point ADD COLUMN detail TEXT NOT NULL DEFAULT '{}';
+    CREATE TABLE discovery_accept (
+        device_id INTEGER PRIMARY KEY REFERENCES discovered_device (id),
+        requested_by TEXT NOT NULL,
+        begun_at INTEGER NOT NULL,
+        plan TEXT NOT NULL
+    ) STRICT;
+    """,
 )

@@ -1,6 +1,7 @@
 """The store of what scans have found."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,12 +14,14 @@ from actors.core.sqlite import Durability, Row
 from actors.core.store import Store
 from actors.discovery.logic import refusal
 from actors.discovery.models import (
+    Acceptance,
     DeviceState,
     DiscoveredDevice,
     DiscoveredPoint,
     DiscoverySummary,
     FoundDevice,
     FoundPoint,
+    Plan,
     Scan,
     ScanState,
 )
@@ -31,7 +34,9 @@ DEVICE = (
     "SELECT device.*, (SELECT count(*) FROM discovered_point WHERE device_id = device.id) AS point_count,"
     " EXISTS (SELECT 1 FROM discovered_device AS other WHERE other.network_id = device.network_id"
     " AND other.protocol = device.protocol AND other.device_key = device.device_key"
-    " AND other.id <> device.id) AS conflict FROM discovered_device AS device"
+    " AND other.id <> device.id) AS conflict,"
+    " (SELECT requested_by FROM discovery_accept WHERE device_id = device.id) AS accepting_by"
+    " FROM discovered_device AS device"
 )
 
 
@@ -65,20 +70,22 @@ class DiscoveryStore(Store):
             )
             row = self.one(
                 "INSERT INTO discovered_device (network_id, protocol, device_key, address, name, vendor,"
-                " model, firmware, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)"
+                " model, firmware, first_seen, last_seen, detail)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)"
                 " ON CONFLICT (network_id, protocol, device_key, address) DO UPDATE SET"
                 " name = coalesce(nullif(excluded.name, ''), name),"
                 " vendor = coalesce(nullif(excluded.vendor, ''), vendor),"
                 " model = coalesce(nullif(excluded.model, ''), model),"
                 " firmware = coalesce(nullif(excluded.firmware, ''), firmware),"
                 " first_seen = min(first_seen, excluded.first_seen),"
-                " last_seen = excluded.last_seen RETURNING id",
+                " last_seen = excluded.last_seen, detail = excluded.detail RETURNING id",
                 *key,
                 device.name,
                 device.vendor,
                 device.model,
                 device.firmware,
                 now,
+                device.detail().model_dump_json(),
             )
             device_id = int(row["id"]) if row else 0
             if device.points is not None:
@@ -94,7 +101,7 @@ class DiscoveryStore(Store):
     def _put_points(self, device_id: int, points: list[FoundPoint]) -> None:
         keys = [point.point_key for point in points]
         if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
+            twice = next(key for key, count in Counter(keys).items() if count > 1)
             raise BadInputError("points", twice, "each point once")
         self.run(
             "DELETE FROM discovered_point WHERE device_id = ?"
@@ -104,10 +111,11 @@ class DiscoveryStore(Store):
         )
         self.many(
             "INSERT INTO discovered_point"
-            " (device_id, point_key, name, description, kind, units, value, writable)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id, point_key) DO UPDATE SET"
+            " (device_id, point_key, name, description, kind, units, value, writable, detail)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id, point_key) DO UPDATE SET"
             " name = excluded.name, description = excluded.description, kind = excluded.kind,"
-            " units = excluded.units, value = excluded.value, writable = excluded.writable",
+            " units = excluded.units, value = excluded.value, writable = excluded.writable,"
+            " detail = excluded.detail",
             [
                 (
                     device_id,
@@ -118,6 +126,7 @@ class DiscoveryStore(Store):
                     point.units,
                     json.dumps(point.value),
                     int(point.writable),
+                    point.detail().model_dump_json(),
                 )
                 for point in points
             ],
@@ -135,6 +144,61 @@ class DiscoveryStore(Store):
             )
 
     @ray.method
+    def begin_accept(self, device_id: int, plan: Plan, by: str) -> DiscoveredDevice:
+        """Note what a device is about to become, before anything of it is made.
+
+        `accept` or `abort_accept` ends this; until then nobody else decides about the device. Raises
+        NotFoundError, and ConflictError as `accept` does, also while it or another one with its key is being
+        accepted.
+        """
+        with self.transaction():
+            device = self._get(device_id)
+            self._free(device)
+            why = refusal(device.state, DeviceState.ACCEPTED)
+            if why is not None:
+                raise ConflictError("device", device_id, why)
+            self._only_one(device)
+            self.run(
+                "INSERT INTO discovery_accept (device_id, requested_by, begun_at, plan) VALUES (?, ?, ?, ?)",
+                device_id,
+                by,
+                self.clock(),
+                plan.model_dump_json(),
+            )
+        return self._get(device_id)
+
+    @ray.method
+    def abort_accept(self, device_id: int) -> bool:
+        """Forget what a device was about to become; tells whether there was something."""
+        with self.transaction():
+            return bool(self.run("DELETE FROM discovery_accept WHERE device_id = ?", device_id))
+
+    @ray.method
+    def accepting(self) -> list[Acceptance]:
+        """Give the devices that are being accepted, or were when that was cut off, oldest first."""
+        rows = self.all("SELECT * FROM discovery_accept ORDER BY begun_at, device_id")
+        return [Acceptance.model_validate(row | {"plan": json.loads(row["plan"])}) for row in rows]
+
+    def _free(self, device: DiscoveredDevice) -> None:
+        if device.accepting_by is not None:
+            raise ConflictError("device", device.id, f"{device.accepting_by} is accepting it just now")
+
+    def _only_one(self, device: DiscoveredDevice) -> None:
+        """Refuse a second device under one key: points are bound by it."""
+        other = self.one(
+            "SELECT id, address FROM discovered_device WHERE network_id = ? AND protocol = ?"
+            " AND device_key = ? AND id <> ?"
+            " AND (state = 'accepted' OR id IN (SELECT device_id FROM discovery_accept))",
+            device.network_id,
+            device.protocol,
+            device.device_key,
+            device.id,
+        )
+        if other is not None:
+            reason = f"the device at {other['address']} is accepted under the key {device.device_key}"
+            raise ConflictError("device", device.id, reason)
+
+    @ray.method
     def accept(self, device_id: int, node_ids: Sequence[str], by: str) -> DiscoveredDevice:
         """Note that a device has become these nodes.
 
@@ -143,17 +207,8 @@ class DiscoveryStore(Store):
         """
         with self.transaction():
             device = self._decide(device_id, DeviceState.ACCEPTED, by)
-            other = self.one(
-                "SELECT address FROM discovered_device WHERE network_id = ? AND protocol = ?"
-                " AND device_key = ? AND state = 'accepted' AND id <> ?",
-                device.network_id,
-                device.protocol,
-                device.device_key,
-                device_id,
-            )
-            if other is not None:
-                reason = f"the device at {other['address']} is accepted under the key {device.device_key}"
-                raise ConflictError("device", device_id, reason)
+            self._only_one(device)
+            self.run("DELETE FROM discovery_accept WHERE device_id = ?", device_id)
             self.run(
                 "UPDATE discovered_device SET created_node_ids = ? WHERE id = ?",
                 json.dumps(list(node_ids)),
@@ -166,6 +221,7 @@ class DiscoveryStore(Store):
     def ignore(self, device_id: int, by: str) -> DiscoveredDevice:
         """Put a device aside. Raises NotFoundError, and ConflictError for one that is accepted."""
         with self.transaction():
+            self._free(self._get(device_id))
             self._decide(device_id, DeviceState.IGNORED, by)
         return self._get(device_id)
 
@@ -214,6 +270,7 @@ class DiscoveryStore(Store):
             device = self._get(device_id)
             if device.state is DeviceState.ACCEPTED:
                 raise ConflictError("device", device_id, "it is accepted; its nodes are in the model")
+            self._free(device)
             self.run("DELETE FROM discovered_device WHERE id = ?", device_id)
         return device
 
@@ -260,12 +317,16 @@ class DiscoveryStore(Store):
         rows, after = self.page_of(
             "SELECT * FROM discovered_point", {"device_id = ?": device_id}, limit, cursor
         )
+        return [_point(row) for row in rows], after
+
+    @ray.method
+    def all_points(self, device_id: int) -> list[DiscoveredPoint]:
+        """Give all points of a device. Raises NotFoundError."""
+        self._get(device_id)
         return [
-            DiscoveredPoint.model_validate(
-                row | {"value": json.loads(row["value"] or "null"), "writable": bool(row["writable"])}
-            )
-            for row in rows
-        ], after
+            _point(row)
+            for row in self.all("SELECT * FROM discovered_point WHERE device_id = ? ORDER BY id", device_id)
+        ]
 
     # Scans
 
@@ -409,12 +470,18 @@ class DiscoveryStore(Store):
 def _device(row: Row) -> DiscoveredDevice:
     return DiscoveredDevice.model_validate(
         row
+        | json.loads(row["detail"])
         | {
             "object_list_stale": bool(row["object_list_stale"]),
             "conflict": bool(row["conflict"]),
             "created_node_ids": json.loads(row["created_node_ids"]),
         }
     )
+
+
+def _point(row: Row) -> DiscoveredPoint:
+    known = {"value": json.loads(row["value"] or "null"), "writable": bool(row["writable"])}
+    return DiscoveredPoint.model_validate(row | json.loads(row["detail"]) | known)
 
 
 def _scan(row: Row) -> Scan:

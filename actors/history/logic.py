@@ -1,6 +1,7 @@
 """Rules of history: which readings are kept, and what may be asked."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from actors.core.clock import LATEST
@@ -51,6 +52,21 @@ def is_kept(config: NewSeriesConfig, before: Kept | None, sample: Kept) -> bool:
     if config.interval is not None and at - before[0] >= config.interval * 1000:
         return True
     return status != before[2] or _differs(before[1], value, config.increment)
+
+
+def stretches(start: int, end: int, times: Sequence[int], usual: int) -> list[tuple[int, int, bool]]:
+    """Cut an interval called lost where samples came late; give (start, end, whether it is lost) in order.
+
+    `times` are those of the samples inside, `usual` is how far two are apart otherwise (ms). What is without
+    one for more than twice that is lost.
+    """
+    edges = [start, *times, end]
+    found: list[tuple[int, int, bool]] = []
+    for begin, until in pairwise(edges):
+        lost = until - begin > 2 * usual
+        first = found.pop()[0] if found and not lost and not found[-1][2] else begin
+        found.append((first, until, lost))
+    return found
 
 
 def _differs(old: PointValue | None, new: PointValue | None, increment: float) -> bool:

@@ -16,11 +16,13 @@ from actors.history import chunks, columns, rollup
 from actors.history.chunks import Cells
 from actors.history.columns import Columns, Floats, Ints, between, in_order, join, to_values
 from actors.history.gaps import GapKind
-from actors.history.logic import check_limit, check_range, outside
+from actors.history.logic import check_limit, check_range, outside, stretches
 from actors.history.models import Gap, Mode, Rollup, Sample, Series, SeriesConfig
 from actors.history.rollup import Pieces
 from actors.history.tail import Tail
 
+USUAL: Final = 20
+"""Samples before an interval by which is judged how far two are apart."""
 HEAD: Final = "id, first_time, last_time, count"
 BODY: Final = f"{HEAD}, times, numbers, kind, kinds, status, statuses, texts"
 SUMS: Final = (
@@ -230,8 +232,10 @@ class HistoryQueries:
     def gaps(self, point_id: str, start: int | None = None, end: int | None = None) -> list[Gap]:
         """Give what is known of intervals in [start, end) in which a point's samples were lost or came late.
 
-        An interval that was lost, but has samples inside all the same, is late: they came by another way.
-        What was filled from a device's own log is that alone, and lost only where the log doesn't reach.
+        An interval that was lost, but has samples inside all the same, is late where these are: they came by
+        another way. Points that are recorded by change have no usual distance of samples: one inside counts
+        for the whole. What was filled from a device's own log is that alone, and lost only where the log
+        doesn't reach.
         Raises NotFoundError and BadInputError.
         """
         first, last = check_range(start, end)
@@ -253,20 +257,22 @@ class HistoryQueries:
                 until = row["end_time"]
                 if until is not None and (begin is None or until <= begin):
                     continue  # the point wasn't there yet
-                for since, here in self._left(row, filled):
-                    inside = self._columns(series, since + 1, here)
-                    count = len(inside.times)
-                    kind = GapKind.LATE if count and row["kind"] == GapKind.LOST else GapKind(row["kind"])
-                    found.append(
-                        Gap(
-                            start=since,
-                            end=None if until is None else here,
-                            kind=kind,
-                            reason=row["reason"],
-                            every_point=row["series_id"] is None,
-                            samples=count,
+                for part in self._left(row, filled):
+                    times = self._columns(series, part[0] + 1, part[1]).times
+                    for since, over, kind, count in self._stretches(
+                        point_id, series, row["kind"], part, times
+                    ):
+                        still = until is None and over == part[1]
+                        found.append(
+                            Gap(
+                                start=since,
+                                end=None if still else over,
+                                kind=kind,
+                                reason=row["reason"],
+                                every_point=row["series_id"] is None,
+                                samples=count,
+                            )
                         )
-                    )
             return sorted(found, key=lambda gap: gap.start)
 
     def _left(self, row: Row, filled: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -275,6 +281,28 @@ class HistoryQueries:
         if end is None:
             return [(start, self.clock())]
         return [(start, end)] if row["kind"] == GapKind.BACKFILLED else outside((start, end), filled)
+
+    def _stretches(
+        self, point_id: str, series: int, noted: str, part: tuple[int, int], times: Ints
+    ) -> list[tuple[int, int, GapKind, int]]:
+        """Give what became of an interval of the ledger: (start, end, kind, samples inside) of each part."""
+        (start, end), kind = part, GapKind(noted)
+        if kind is not GapKind.LOST or not len(times):
+            return [(start, end, kind, len(times))]
+        around = self._some(series, 0, start + 1, USUAL, newest=True).times
+        apart = np.diff(np.concatenate((around, times)))
+        if self._config(point_id).mode is Mode.COV or len(apart) < 2:
+            return [(start, end, GapKind.LATE, len(times))]
+        cut = stretches(start, end, times.tolist(), int(np.median(apart)))
+        return [
+            (
+                begin,
+                until,
+                GapKind.LOST if lost else GapKind.LATE,
+                0 if lost else int(((times >= begin) & (times <= until)).sum()),
+            )
+            for begin, until, lost in cut
+        ]
 
     @ray.method
     def config(self, point_id: str) -> SeriesConfig:

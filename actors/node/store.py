@@ -156,12 +156,13 @@ class NodeStore(Store):
         return ids
 
     @ray.method
-    def apply(self, nodes: list[Node]) -> ApplyResult:
+    def apply(self, nodes: list[Node], origin: str | None = None) -> ApplyResult:
         """Bring in what a configuration or a device says, all or nothing; applying it twice changes nothing.
 
         New nodes are created, with suggested tags added. Of those that are here, binding, capabilities and
         properties are renewed (properties merged); name, tags, place and refs stay as people have edited
-        them.
+        them. With `origin` the nodes are taken as they are, tags and all, and those that are here must be of
+        this origin (a property). Raises BadInputError, and ConflictError for a node of another origin.
         """
         result = ApplyResult()
         after = dict(self._cache)
@@ -170,8 +171,11 @@ class NodeStore(Store):
             for given in nodes:
                 node = _bare(given)
                 old = after.get(node.id)
+                if old is not None and origin is not None and old.properties.get("origin") != origin:
+                    raise ConflictError("node", node.id, "there is a node with this id already")
                 if old is None:
-                    node = node.model_copy(update={"tags": sorted({*node.tags, *_suggest(node)})})
+                    if origin is None:
+                        node = node.model_copy(update={"tags": sorted({*node.tags, *_suggest(node)})})
                     self._check_parent(node.id, node.node_type, node.parent_id, after)
                     self._insert(node)
                     self.publish(EntityCreated(entity_id=node.id, entity_type=node.node_type))

@@ -21,6 +21,7 @@ from api.deps import (
     Shelver,
     SiteActors,
     SiteId,
+    from_sites,
     over_sites,
     site_with,
 )
@@ -93,15 +94,22 @@ async def alarms(
     return await over_sites(campus.chosen(site), limit, cursor, read)
 
 
+class CampusSummary(AlarmSummary):
+    """The same over several sites; those that can't be reached are not in it."""
+
+    unreachable_sites: list[str] = Field(default=[])
+
+
 @router.get("/summary")
-async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> AlarmSummary:
+async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> CampusSummary:
     """Count alarms over all sites, or of one."""
-    parts: list[AlarmSummary] = [await of.call("alarms", "summary") for of in campus.chosen(site)]
-    return AlarmSummary(
+    parts, away = await from_sites(campus.chosen(site), "alarms", "summary")
+    return CampusSummary(
         active=sum(each.active for each in parts),
         unacknowledged=sum(each.unacknowledged for each in parts),
         shelved=sum(each.shelved for each in parts),
         by_severity={one: sum(each.by_severity[one] for each in parts) for one in Severity},
+        unreachable_sites=away,
     )
 
 

@@ -1,10 +1,11 @@
 """Commissioning: sessions, their items, sign-off."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
 
 from actors.commissioning.models import (
+    Check,
     Item,
     ItemKind,
     ItemState,
@@ -14,6 +15,7 @@ from actors.commissioning.models import (
     SessionChange,
     SessionState,
     SignOff,
+    VerifyRequest,
 )
 from actors.node.models import Node
 from api.deps import (
@@ -32,6 +34,9 @@ from api.deps import (
 )
 
 router = APIRouter(prefix="/api/commissioning", tags=["commissioning"])
+
+VERIFY_TIMEOUT: Final = 180.0
+"""Seconds for several exchanges with a device that answers late."""
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 NodeFilter = Annotated[str | None, Query(max_length=200)]
@@ -234,3 +239,51 @@ async def set_result(
         note=done.note,
     )
     return done.model_copy(update={"site": of.id})
+
+
+@router.post("/items/{item_id}/verify")
+async def verify(
+    item_id: Id,
+    user: Commissioner,
+    campus: Actors,
+    body: VerifyRequest | None = None,
+    site: SiteId = None,
+) -> Check:
+    """Verify an item against the live device, and keep what came of it as its result.
+
+    A write item writes at a priority, reads back, and gives the point back, whatever went wrong.
+    """
+    of = await _item_site(campus, item_id, site)
+    request = body or VerifyRequest()
+    done: Check = await of.call(
+        "commissioning_engine", "verify", item_id, request, user.username, timeout=VERIFY_TIMEOUT
+    )
+    await campus.log(
+        user.username,
+        "verify_commission_item",
+        f"commission_item:{item_id}",
+        site=of.id,
+        state=done.state.value,
+        summary=done.summary,
+        request=request.model_dump(mode="json", exclude_defaults=True),
+    )
+    return done
+
+
+@router.get("/items/{item_id}/checks")
+async def checks(
+    item_id: Id,
+    user: CurrentUser,
+    campus: Actors,
+    site: SiteId = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page:
+    """List the verifications of an item, newest first: what was done, by whom, when, with which values."""
+    of = await _item_site(campus, item_id, site)
+
+    async def read(of: SiteActors, most: int, after: str | None) -> Part:
+        found, following = await of.call("commissioning", "checks", item_id, most, after)
+        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
+
+    return await over_sites([of], limit, cursor, read)

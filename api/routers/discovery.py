@@ -1,11 +1,21 @@
-"""What scans have found, and what was decided about it."""
+"""Scans, what they have found, and what was decided about it."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 
-from actors.discovery.models import DeviceState, DiscoveredDevice, DiscoverySummary, Protocol, Scan
-from actors.node.models import Node
+from actors.core.errors import OpenCrateError
+from actors.discovery.models import (
+    AcceptRequest,
+    DeviceState,
+    DiscoveredDevice,
+    DiscoverySummary,
+    Proposal,
+    Protocol,
+    Scan,
+    ScanRequest,
+)
 from api.deps import (
     Actors,
     Campus,
@@ -17,11 +27,17 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    from_sites,
+    one_site,
     over_sites,
     site_with,
 )
 
 router = APIRouter(prefix="/api/discovery", tags=["discovery"])
+
+ENGINE: Final = "discovery_engine"
+ACCEPT_TIMEOUT: Final = 120.0
+"""Seconds for a device with thousands of points."""
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Text = Annotated[str | None, Query(max_length=100)]
@@ -31,10 +47,73 @@ async def _site(campus: Campus, device_id: int, site: str | None) -> SiteActors:
     return await site_with(campus, "discovery", "get", device_id, site)
 
 
+class DeviceRequest(AcceptRequest):
+    """One of several devices to accept."""
+
+    id: int = Field(ge=1, lt=2**63)
+
+
+class ManyRequest(BaseModel):
+    """Devices of one site to accept, one after the other, each all or nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    devices: list[DeviceRequest] = Field(min_length=1, max_length=200)
+
+
+class Accepted(BaseModel):
+    """What came of accepting several devices."""
+
+    accepted: list[DiscoveredDevice]
+    refused: dict[int, str]
+    """By device, why it wasn't."""
+
+
+@router.get("/networks")
+async def networks(
+    user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
+    """List the networks that can be scanned."""
+
+    async def read(of: SiteActors, most: int, after: str | None) -> Part:
+        found: dict[str, str] = await of.call(ENGINE, "networks")
+        names = [each for each in sorted(found) if after is None or each > after]
+        shown = [{"id": name, "protocol": found[name], "site": of.id} for name in names[:most]]
+        return shown, names[most - 1] if len(names) > most else None
+
+    return await over_sites(campus.chosen(site), limit, cursor, read)
+
+
+@router.post("/scan", status_code=202)
+async def begin_scan(body: ScanRequest, user: Discoverer, campus: Actors, site: SiteId = None) -> Scan:
+    """Begin a scan of a site's networks; its progress is at `/api/discovery/scans/{id}`."""
+    of = one_site(campus, site)
+    begun: Scan = await of.call(ENGINE, "scan", body, user.username, timeout=20.0)
+    await campus.log(
+        user.username,
+        "begin_scan",
+        f"scan:{begun.id}",
+        site=of.id,
+        **body.model_dump(mode="json", exclude_none=True),
+    )
+    return begun
+
+
+@router.post("/scans/{scan_id}/cancel")
+async def cancel_scan(scan_id: Id, user: Discoverer, campus: Actors, site: SiteId = None) -> Scan:
+    """End a scan; what it has found is kept."""
+    of = await site_with(campus, "discovery", "scan", scan_id, site)
+    ended: Scan = await of.call(ENGINE, "cancel", scan_id, timeout=20.0)
+    await campus.log(user.username, "cancel_scan", f"scan:{scan_id}", site=of.id)
+    return ended
+
+
 @router.get("/status")
 async def status(user: CurrentUser, campus: Actors, site: SiteId = None) -> dict[str, DiscoverySummary]:
-    """Count devices by state and show the newest scans, per site."""
-    return {of.id: await of.call("discovery", "summary") for of in campus.chosen(site)}
+    """Count devices by state and show the newest scans, per site that can be reached."""
+    chosen = campus.chosen(site)
+    found, away = await from_sites(chosen, "discovery", "summary")
+    return dict(zip((of.id for of in chosen if of.id not in away), found, strict=True))
 
 
 @router.get("/scans")
@@ -105,6 +184,73 @@ async def points(
     return Page(items=[each.model_dump(mode="json") for each in found], next_cursor=following)
 
 
+@router.get("/{device_id}/proposal")
+async def proposal(
+    device_id: Id,
+    user: CurrentUser,
+    campus: Actors,
+    site: SiteId = None,
+    profile: Text = None,
+    grouping: bool = True,
+) -> Proposal:
+    """Say what accepting a device would make: names, groups, tags, units, alarms, and what is in the way."""
+    of = await _site(campus, device_id, site)
+    request = AcceptRequest(profile=profile, grouping=grouping)
+    shown: Proposal = await of.call(ENGINE, "proposal", device_id, request, timeout=ACCEPT_TIMEOUT)
+    return shown
+
+
+@router.post("/{device_id}/accept")
+async def accept(
+    device_id: Id,
+    user: Discoverer,
+    campus: Actors,
+    body: AcceptRequest | None = None,
+    site: SiteId = None,
+) -> DiscoveredDevice:
+    """Make nodes of a device, all or nothing; without a body as it is proposed."""
+    of = await _site(campus, device_id, site)
+    return await _accept(campus, of, device_id, body or AcceptRequest(), user.username)
+
+
+@router.post("/accept")
+async def accept_many(body: ManyRequest, user: Discoverer, campus: Actors, site: SiteId = None) -> Accepted:
+    """Make nodes of several devices of a site; one that is refused keeps no other back."""
+    of = one_site(campus, site)
+    result = Accepted(accepted=[], refused={})
+    for each in body.devices:
+        request = AcceptRequest.model_validate(each.model_dump(exclude={"id"}))
+        try:
+            result.accepted.append(await _accept(campus, of, each.id, request, user.username))
+        except OpenCrateError as error:
+            result.refused[each.id] = str(error)
+    await campus.log(
+        user.username,
+        "accept_devices",
+        of.id,
+        site=of.id,
+        accepted=[each.id for each in result.accepted],
+        refused=sorted(result.refused),
+    )
+    return result
+
+
+async def _accept(
+    campus: Campus, of: SiteActors, device_id: int, request: AcceptRequest, by: str
+) -> DiscoveredDevice:
+    done: DiscoveredDevice = await of.call(ENGINE, "accept", device_id, request, by, timeout=ACCEPT_TIMEOUT)
+    await campus.log(
+        by,
+        "accept_device",
+        f"device:{done.device_key}",
+        site=of.id,
+        id=device_id,
+        nodes=len(done.created_node_ids),
+        request=request.model_dump(mode="json", exclude_defaults=True, exclude={"points", "changes"}),
+    )
+    return done
+
+
 @router.post("/{device_id}/ignore")
 async def ignore(device_id: Id, user: Discoverer, campus: Actors, site: SiteId = None) -> DiscoveredDevice:
     """Put a device aside."""
@@ -119,12 +265,8 @@ async def restore(device_id: Id, user: Discoverer, campus: Actors, site: SiteId 
     """Make a device one to decide about again: one that was ignored, or whose nodes were deleted."""
     of = await _site(campus, device_id, site)
     before: DiscoveredDevice = await of.call("discovery", "get", device_id)
-    if before.state is DeviceState.ACCEPTED:
-        there: list[Node] = await of.call("nodes", "get_many", before.created_node_ids)
-        still = [node.id for node in there]
-        done: DiscoveredDevice = await of.call("discovery", "release", device_id, still, user.username)
-    else:
-        done = await of.call("discovery", "restore", device_id, user.username)
+    actor, method = (ENGINE, "release") if before.state is DeviceState.ACCEPTED else ("discovery", "restore")
+    done: DiscoveredDevice = await of.call(actor, method, device_id, user.username, timeout=20.0)
     await campus.log(user.username, "restore_device", f"device:{done.device_key}", site=of.id, id=device_id)
     return done
 

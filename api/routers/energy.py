@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field
 
 from actors.core.clock import Timestamp
 from actors.core.errors import BadInputError
@@ -32,6 +33,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    from_sites,
     one_site,
     over_sites,
     site_with,
@@ -304,13 +306,19 @@ async def delete_baseline(baseline_id: Id, user: EnergyEditor, campus: Actors, s
 # Consumption
 
 
+class CampusSummary(EnergySummary):
+    """The same over several sites; those that can't be reached are not in it."""
+
+    unreachable_sites: list[str] = Field(default=[])
+
+
 @router.get("/summary")
 async def summary(
     user: CurrentUser, campus: Actors, site: SiteId = None, start: Time = None, end: Time = None
-) -> EnergySummary:
+) -> CampusSummary:
     """Sum up consumption by kind and cost by currency over the days that begin from `start` to `end`."""
-    parts = [await of.call("energy", "summary", start, end) for of in campus.chosen(site)]
-    return summed(parts)
+    parts, away = await from_sites(campus.chosen(site), "energy", "summary", start, end)
+    return CampusSummary(**summed(parts).model_dump(), unreachable_sites=away)
 
 
 @router.get("/consumption")

@@ -31,6 +31,7 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    from_sites,
     one_site,
     over_sites,
     site_with,
@@ -74,17 +75,24 @@ async def builtins(user: CurrentUser) -> list[Builtin]:
     return list(BUILTINS.values())
 
 
+class CampusSummary(FddSummary):
+    """The same over several sites; those that can't be reached are not in it."""
+
+    unreachable_sites: list[str] = Field(default=[])
+
+
 @router.get("/summary")
-async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> FddSummary:
+async def summary(user: CurrentUser, campus: Actors, site: SiteId = None) -> CampusSummary:
     """Count rules, bindings and open faults over all sites, or of one."""
-    parts: list[FddSummary] = [await of.call("fdd", "summary") for of in campus.chosen(site)]
-    return FddSummary(
+    parts, away = await from_sites(campus.chosen(site), "fdd", "summary")
+    return CampusSummary(
         rules=sum(each.rules for each in parts),
         enabled_rules=sum(each.enabled_rules for each in parts),
         bindings=sum(each.bindings for each in parts),
         open=sum(each.open for each in parts),
         unacknowledged=sum(each.unacknowledged for each in parts),
         by_severity={one: sum(each.by_severity[one] for each in parts) for one in Severity},
+        unreachable_sites=away,
     )
 
 

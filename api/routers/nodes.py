@@ -75,7 +75,10 @@ async def create(body: Node, user: NodeEditor, campus: Actors, site: SiteId = No
         of = one_site(campus, site)
     else:
         of = await campus.site_of(body.parent_id)
-    made: Node = await of.call("nodes", "create", body)
+    try:
+        made: Node = await of.call("nodes", "create", body)
+    finally:
+        campus.places.forget(body.id)
     await campus.log(user.username, "create_node", made.id, site=of.id, node_type=made.node_type.value)
     return made
 
@@ -107,8 +110,7 @@ async def hierarchy(node_id: str, user: CurrentUser, campus: Actors, site: SiteI
 @router.get("/{node_id:path}")
 async def node(node_id: str, user: CurrentUser, campus: Actors, site: SiteId = None) -> Node:
     """Give one node; a point's with its value and status now."""
-    of = await campus.site_of(node_id, site)
-    found: Node = await of.call("nodes", "get", node_id)
+    of, found = await campus.find_node(node_id, site)
     rows = await of.call("points", "snapshot", [node_id])
     return found.model_copy(update={"value": rows[0][1], "status": rows[0][2]}) if rows else found
 

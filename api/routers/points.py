@@ -97,8 +97,7 @@ async def points(
 
 
 async def _one(campus: Actors, point_id: str, site: str | None) -> tuple[SiteActors, Node]:
-    of = await campus.site_of(point_id, site)
-    node: Node = await of.call("nodes", "get", point_id)
+    of, node = await campus.find_node(point_id, site)
     if node.node_type not in POINTS:
         raise NotFoundError("point", point_id)
     return of, node

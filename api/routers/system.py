@@ -294,7 +294,7 @@ async def _site_state(campus: Campus, site_id: str) -> SiteState:
     of = campus.site(site_id)
     if of.away is not None:
         return _away_state(of)
-    mine = [each for each in await components(campus) if each.name.endswith(f"@{site_id}")]
+    mine = await _of_site(of)
     reasons = [f"{each.name}: {reason}" for each in mine for reason in each.reasons]
     points: int | None = None
     alarms: int | None = None

@@ -78,7 +78,7 @@ def _since(alarm: dict[str, Any]) -> str:
 
 def _row(frame: Frame, alarm: dict[str, Any], act: Act) -> None:
     unseen, shelved = alarm["state"] in UNSEEN, alarm["shelved_until"]
-    node_id = str(alarm["node_id"])
+    node_id = frame.model.key(str(alarm["node_id"]), str(alarm["site"]))
     with box(f"oc-alarm {alarm['severity'] if unseen and not shelved else 'calm'}"):
         with box("sev"):
             badge(alarm["severity"])
@@ -105,9 +105,9 @@ def _row(frame: Frame, alarm: dict[str, Any], act: Act) -> None:
 
 def _where(frame: Frame, alarm: dict[str, Any]) -> None:
     """Say where it is: equipment and point, and the value that raised it."""
-    node_id = str(alarm["node_id"])
+    node_id = frame.model.key(str(alarm["node_id"]), str(alarm["site"]))
     place, point = frame.model.equipment_of(node_id), frame.model.points.get(node_id)
-    named = frame.model.name(place) if place else node_id
+    named = frame.model.name(place) if place else str(alarm["node_id"])
     if point and place != node_id:
         named += f" · {frame.model.name(node_id)}"
     with anchor(equipment_link(place) if place else "/alarms"):

@@ -12,7 +12,7 @@ from nicegui import ui
 
 from api.web.model import Model
 from api.web.parts import NODE_ICONS, anchor, box, equipment_link, icon_button, set_state, set_text, words
-from api.web.session import THEME_COOKIE, TOKEN_COOKIE, ZONE_COOKIE, ApiError, Session
+from api.web.session import THEME_COOKIE, TOKEN_COOKIE, ZONE_COOKIE, ApiError, Session, names_of
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ NAV = (
     ("/", "Overview", "dashboard"),
     ("/alarms", "Alarms", "notifications"),
     ("/trends", "Trends", "show_chart"),
+    ("/discovery", "Discovery", "travel_explore"),
+    ("/commissioning", "Commissioning", "fact_check"),
     ("/health", "System health", "monitor_heart"),
 )
 
@@ -91,7 +93,9 @@ class Frame:
             node = self.model.nodes[node_id]
             below = [branch(each) for each in self.model.children.get(node_id, [])]
             icon = NODE_ICONS.get(str(node["node_type"]), "help")
-            return {"id": node_id, "label": self.model.name(node_id), "icon": icon, "children": below}
+            away = node["node_type"] == "Site" and node["site"] in self.model.away
+            label = self.model.name(node_id) + (" (away)" if away else "")
+            return {"id": node_id, "label": label, "icon": icon, "children": below}
 
         roots = [branch(each) for each in self.model.roots]
         tree = ui.tree(roots, on_select=lambda event: self._go(event.value))
@@ -103,6 +107,7 @@ class Frame:
 
     async def refresh(self) -> None:
         """Bring the view and the bell up to date."""
+        away: list[str] = []
         try:
             if self._rounds and self._rounds % MODEL_ROUNDS == 0:
                 await self.model.load(self.session)
@@ -114,11 +119,17 @@ class Frame:
             told = f"{waiting} new" if waiting else f"{active} active" if active else "No alarms"
             set_text(self._bell, told)
             set_state(self._ring, ("ringing", "seen"), "ringing" if waiting else "seen" if active else None)
+            away = summary["unreachable_sites"]
         except ApiError as error:
             log.info("a round of the page failed: %s", error)
-        why = self.session.away
+        why = self.session.away or (
+            f"{names_of([*map(self._site, away)])} can't be reached" if away else None
+        )
         set_text(self._why, f"{why}. What you see may be old." if why else "")
         self._away.classes(remove="oc-hidden") if why else self._away.classes(add="oc-hidden")
+
+    def _site(self, site_id: str) -> str:
+        return str(self.model.sites.get(site_id, {}).get("name", site_id))
 
     async def _round(self) -> None:
         if self._busy:

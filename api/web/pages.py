@@ -7,9 +7,13 @@ from fastapi import FastAPI, Request, Response
 from nicegui import ui
 
 from actors.core.clock import now_ms
+from api.findings import SKEW
 from api.web.alarms import alarms
 from api.web.command import open_command
+from api.web.commissioning import commissioning
+from api.web.discovery import discovery
 from api.web.frame import Frame, enter
+from api.web.model import Model
 from api.web.parts import (
     anchor,
     badge,
@@ -24,12 +28,15 @@ from api.web.parts import (
     trend_link,
     words,
 )
+from api.web.registers import registers
+from api.web.session import id_of, site_of
 from api.web.trends import trends
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
 
 FIGURES = (("points", "Points"), ("active", "Active alarms"), ("unacknowledged", "Not yet acknowledged"))
 COMFORT = ("cold", "cool", "good", "warm", "hot", "off")
 
+AWAY = ("Not known now", "This building can't be reached. Come back when it is there again.")
 WELL = frozenset({"healthy", "online"})
 
 View = Callable[[Frame, Request], Awaitable[None]]
@@ -42,7 +49,10 @@ def install(app: FastAPI, assets: str) -> None:
         ("/equipment", equipment),
         ("/trends", trends),
         ("/alarms", alarms),
+        ("/discovery", discovery),
+        ("/commissioning", commissioning),
         ("/health", health),
+        ("/registers", registers),
     )
     for path, view in views:
         _page(app, path, view, assets)
@@ -136,8 +146,9 @@ def comfort(point: dict[str, Any], setpoint: Any) -> str | None:
 
 async def _fresh(frame: Frame, ids: list[str]) -> None:
     """Bring the model's values of these points up to date. Raises ApiError."""
-    for start in range(0, len(ids), 200):
-        part = ",".join(ids[start : start + 200])
+    plain = list(dict.fromkeys(map(id_of, ids)))
+    for start in range(0, len(plain), 200):
+        part = ",".join(plain[start : start + 200])
         answer = await frame.session.get("/api/points", ids=part, limit=1000)
         frame.model.take(answer["items"])
 
@@ -146,6 +157,9 @@ async def equipment(frame: Frame, request: Request) -> None:
     """Show the points below a node with live values, and command them."""
     node_id = request.query_params.get("id", "")
     node = frame.model.nodes.get(node_id)
+    if node is None and site_of(node_id) in frame.model.away:
+        empty("cloud_off", *AWAY)
+        return
     if node is None:
         empty("search_off", "There is no such equipment", "Choose one in the tree.")
         return
@@ -159,7 +173,10 @@ async def equipment(frame: Frame, request: Request) -> None:
     points = [point for each in below for point in frame.model.points_of(each)][:400]
     rows: dict[str, tuple[ui.element, ui.label, ui.element]] = {}
     if not points:
-        empty("sensors_off", "No points here", "They appear when the device has answered.")
+        if node["site"] in frame.model.away:
+            empty("cloud_off", *AWAY)
+        else:
+            empty("sensors_off", "No points here", "They appear when the device has answered.")
     with box("oc-groups"):
         for group in GROUPS:
             mine = [point for point in points if group_of(point) == group]
@@ -211,6 +228,10 @@ async def health(frame: Frame, request: Request) -> None:
     """Show how every host, device and component is; hosts only where there are several."""
     with box("oc-head"):
         heading("System health")
+        box("oc-grow")
+        if frame.session.may("manage_discovery"):
+            with anchor("/registers", "oc-act"):
+                words("Modbus registers")
     with box("oc-stack"):
         hosts = box("oc-panel")
         devices = box("oc-panel")
@@ -229,21 +250,32 @@ async def health(frame: Frame, request: Request) -> None:
         if shown.get("components") != key:
             shown["components"] = key
             _list(components, "Components", [(c["name"], c["state"], "; ".join(c["reasons"])) for c in found])
-        rows = [
-            (
-                f"{frame.model.name(each['device_key'])} ({each['device_key']})",
-                each["state"],
-                f"{each['protocol']} {each['address'] or ''}, {plural(each['points'], 'point')}, "
-                f"heard {ago(each['last_seen'], now_ms()) if each['state'] != 'online' else 'now'}"
-                + (f": {each['last_error']}" if each["state"] == "down" else ""),
-            )
-            for each in told
-        ]
+        rows = [device_row(frame.model, each, now_ms()) for each in told]
         if shown.get("devices") != rows:
             shown["devices"] = rows
             _list(devices, "Devices", rows)
 
     frame.refreshers.append(refresh)
+
+
+def device_row(model: Model, device: dict[str, Any], now: int) -> tuple[str, str, str]:
+    """Give a device as (name, state, what is known of it); `now` in ms."""
+    name = model.name(model.key(device["device_key"], device["site"]))
+    site = f"{device['site']}: " if model.several else ""
+    return f"{name} ({device['device_key']})", device["state"], site + device_words(device, now)
+
+
+def device_words(device: dict[str, Any], now: int) -> str:
+    """Say what is known of a device; `now` in ms."""
+    online = device["state"] == "online"
+    parts = [f"{device['protocol']} {device['address'] or ''}", plural(device["points"], "point")]
+    parts.append("heard now" if online else f"heard {ago(device['last_seen'], now)}")
+    if online and device["answer_ms"] is not None:
+        parts.append(f"answers in {device['answer_ms']:.3g} ms")
+    if device["errors"]:
+        parts.append(plural(device["errors"], "error"))
+    why = f": {device['last_error']}" if device["state"] == "down" else ""
+    return ", ".join(parts) + why
 
 
 def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str]]:
@@ -253,6 +285,9 @@ def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str
         heard = "" if each["reachable"] else f", heard {ago(each['last_contact'], now)}"
         runs = ", ".join(each["sites"]) or each["role"]
         more = f"{runs} at {each['address'] or 'an unknown address'}, version {each['version'] or 'unknown'}"
+        skew = each["clock_skew_s"] or 0.0
+        if abs(skew) > SKEW:
+            more += f", clock {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the head's"
         why = f": {each['reason']}" if each["reason"] else ""
         rows.append((each["name"], "online" if each["reachable"] else "down", f"{more}{heard}{why}"))
     return rows

@@ -20,6 +20,9 @@ THEME_COOKIE: Final = "opencrate_theme"
 PATIENCE: Final = 12.0
 """Seconds until a request is given up; a device that is slow to refuse a write needs most of them."""
 
+AT: Final = "@"
+"""Between id and site in the page's keys; no id has it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -39,9 +42,25 @@ class ApiError(Exception):
         return self.message
 
 
-def point_path(point_id: str, rest: str = "") -> str:
-    """Give a point's route; ids contain `/`, which travels percent-encoded."""
-    return f"/api/points/{quote(point_id, safe='')}{rest}"
+def key_of(node_id: str, site: str | None) -> str:
+    """Name a node or point in the page: by its id, and by its site where there are several."""
+    return node_id if site is None else f"{node_id}{AT}{site}"
+
+
+def id_of(key: str) -> str:
+    """Give the id in a key of `key_of`."""
+    return key.partition(AT)[0]
+
+
+def site_of(key: str) -> str | None:
+    """Give the site in a key of `key_of`, where it has one."""
+    return key.partition(AT)[2] or None
+
+
+def point_path(key: str, rest: str = "", under: str = "/api/points") -> str:
+    """Give the route of a point; ids contain `/`, which travels percent-encoded."""
+    point_id, _, site = key.partition(AT)
+    return f"{under}/{quote(point_id, safe='')}{rest}" + (f"?site={site}" if site else "")
 
 
 class Session:
@@ -74,11 +93,12 @@ class Session:
     async def get(self, path: str, **params: Any) -> Any:
         """Ask for something; parameters that are None are left out. Raises ApiError."""
         given = {name: value for name, value in params.items() if value is not None}
-        return await self._ask("GET", path, params=given)
+        query = str(httpx.QueryParams(given))
+        return await self._ask("GET", path + ("&" if "?" in path else "?") + query if query else path)
 
-    async def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Send something. Raises ApiError; then nothing is known to have changed."""
-        return await self._ask("POST", path, json=body or {})
+    async def post(self, path: str, body: dict[str, Any] | None = None, patience: float | None = None) -> Any:
+        """Send something; `patience` in seconds. Raises ApiError; then nothing is known to have changed."""
+        return await self._ask("POST", path, patience, json=body or {})
 
     async def all(self, path: str, most: int = 20_000, **params: Any) -> list[dict[str, Any]]:
         """Ask for a whole list, page by page, up to `most` items. Raises ApiError."""
@@ -92,12 +112,13 @@ class Session:
             if not cursor or len(items) >= most:
                 return items
 
-    async def _ask(self, method: str, path: str, **more: Any) -> Any:
+    async def _ask(self, method: str, path: str, patience: float | None = None, **more: Any) -> Any:
+        patience = PATIENCE if patience is None else patience
         try:
-            answer = await asyncio.wait_for(self._client.request(method, path, **more), PATIENCE)
+            answer = await asyncio.wait_for(self._client.request(method, path, **more), patience)
         except (TimeoutError, httpx.HTTPError) as error:
             self.away = (
-                f"no answer within {PATIENCE:.0f} s" if isinstance(error, TimeoutError) else str(error)
+                f"no answer within {patience:.0f} s" if isinstance(error, TimeoutError) else str(error)
             )
             raise ApiError(0, "no_answer", f"The server gave {self.away}") from error
         if answer.is_success:

@@ -9,7 +9,7 @@ from nicegui import ui
 from actors.core.clock import from_iso, now_ms, to_iso
 from api.web.frame import Frame
 from api.web.parts import Choice, box, heading, words
-from api.web.session import ApiError
+from api.web.session import ApiError, point_path
 from api.web.units import decimals, symbol
 from api.web.words import group_of, plural, states_of
 
@@ -18,6 +18,7 @@ INK: Final = "#7b8794"
 """Colour of axes and words, legible in the light and in the dark theme."""
 RANGES: Final = {1: "1 h", 6: "6 h", 24: "24 h", 168: "7 d"}
 MOST: Final = 6
+HISTORY: Final = "/api/history"
 REDRAW: Final = 5
 """Rounds between two readings of the history."""
 
@@ -31,8 +32,10 @@ async def trends(frame: Frame, request: Request) -> None:
     chosen = [each for each in request.query_params.getlist("p") if each in points][:MOST]
     with box("oc-head"):
         heading("Trends")
+    several = frame.model.several
     options = {
-        key: f"{frame.model.name(str(point['parent']))} · {point['dis']}"
+        key: (f"{frame.model.name(frame.model.key(point['site'], point['site']))} · " if several else "")
+        + f"{frame.model.name(str(point['parent']))} · {point['dis']}"
         for key, point in sorted(points.items())
     }
     with box("oc-panel"):
@@ -80,13 +83,13 @@ async def trends(frame: Frame, request: Request) -> None:
 
 
 async def _line(frame: Frame, point_id: str, start: int, end: int) -> Line:
-    path = f"/api/history/{point_id}"
     if end - start > 6 * 3_600_000:
         step = max(60, (end - start) // 2_000_000)
         answer = await frame.session.get(
-            f"{path}/rollup", start=to_iso(start), end=to_iso(end), interval=step
+            point_path(point_id, "/rollup", HISTORY), start=to_iso(start), end=to_iso(end), interval=step
         )
         return [[from_iso(each["start"]), each["avg"]] for each in answer["items"]]
+    path = point_path(point_id, under=HISTORY)
     answer = await frame.session.get(path, start=to_iso(start), end=to_iso(end), limit=10_000)
     return [
         [from_iso(each["time"]), int(value) if isinstance(value, bool) else value]
@@ -97,7 +100,8 @@ async def _line(frame: Frame, point_id: str, start: int, end: int) -> Line:
 
 async def _gaps(frame: Frame, point_id: str, start: int, end: int) -> list[Item]:
     """Give where the ledger knows of lost or late samples, inside the chart's range (ms)."""
-    answer = await frame.session.get(f"/api/history/{point_id}/gaps", start=to_iso(start), end=to_iso(end))
+    path = point_path(point_id, "/gaps", HISTORY)
+    answer = await frame.session.get(path, start=to_iso(start), end=to_iso(end))
     return [
         each
         | {

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from actors.core.errors import (
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
+from actors.discovery.models import FoundPoint
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from actors.override.models import PriorityArray
 from actors.point.logic import point_config
@@ -31,6 +32,7 @@ from actors.point.models import PointConfig, empty_frame
 from actors.schedule.models import Period
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.backfill import Backfill
+from bridges.bacnet.binding import device_of
 from bridges.bacnet.clocks import host_zone
 from bridges.bacnet.device import Device, Effects, Object
 from bridges.bacnet.kinds import (
@@ -44,7 +46,7 @@ from bridges.bacnet.kinds import (
     carries_value,
 )
 from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
-from bridges.bacnet.probe import WAIT, Findings, Probe, Progress, Told
+from bridges.bacnet.probe import WAIT, Finding, Findings, Probe, Progress, Told
 from bridges.bacnet.schedules import (
     DeviceSchedule,
     read_calendar,
@@ -55,6 +57,7 @@ from bridges.bacnet.schedules import (
 from bridges.bacnet.server import Served
 from bridges.bacnet.upkeep import Restart, Speech, control, restart, time_requests
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, ServedAs
+from bridges.found import profile_points
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
@@ -123,22 +126,17 @@ class BacnetBridge:
         self._backfill = Backfill(history, points, clock, self._faults)
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
-        effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
+        self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
         self._networks = {
             each.id: Network(each, commands) for each in networks if isinstance(each, BacnetNetwork)
         }
         self._points = points
+        self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
         self._devices: dict[str, Device] = {}
-        for device in devices:
-            if not isinstance(device, BacnetDevice):
-                continue
-            network = self._networks.get(device.network)
-            if network is None:
-                raise BadInputError("network", device.network, "the id of a bacnet network of this site")
-            self._devices[device.id] = Device(device, network, effects)
-        self._by_instance = {
-            (each.device.network, each.device.device_instance): each for each in self._devices.values()
-        }
+        self._by_instance: dict[tuple[str, int], Device] = {}
+        self._running: dict[str, list[asyncio.Task[None]]] = {}
+        self._use(self._configured)
+        self._bad_equipment: dict[str, str] = {}
         for network in self._networks.values():
             network.on_cov = self._notified
             network.on_announced = functools.partial(self._announced, network.config.id)
@@ -148,6 +146,7 @@ class BacnetBridge:
         self._model_trouble: str | None = "its points are not read yet"
         self._adopt_at: dict[str, float] = {}
         self._loaded = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     def _process(self, device: Device, point_id: str) -> int:
@@ -171,20 +170,27 @@ class BacnetBridge:
             return
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
         runs += [self._keep_open(network) for network in self._networks.values()]
-        runs += [self._serve(device) for device in self._devices.values()]
         runs += [
             self._keep_time(network, network.config.time_sync)
             for network in self._networks.values()
             if network.config.time_sync is not None
         ]
         runs += [self._share(network) for network in self._networks.values() if network.config.serve]
-        runs += [self._backfill.follow(device) for device in self._devices.values()]
         self._tasks = [asyncio.create_task(run) for run in runs]
+        self._run_devices()
+
+    def _run_devices(self) -> None:
+        """Begin to read the devices that are new."""
+        for key, device in self._devices.items():
+            if key not in self._running:
+                runs = (self._serve(device), self._backfill.follow(device))
+                self._running[key] = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
         """Stop reading, give the point store what waits (2 s at most), close the ports."""
         tasks, self._tasks = self._tasks, []
-        await end(tasks[1:])
+        running, self._running = self._running, {}
+        await end([*tasks[1:], *itertools.chain(*running.values())])
         if tasks:
             await self._outbox.drained(2.0)
             await end(tasks[:1])
@@ -194,11 +200,18 @@ class BacnetBridge:
     async def reload(self) -> None:
         """Look up the points again. Raises what the node store's handle raises; nothing changes then.
 
-        A point whose node is gone is forgotten, one whose device is no longer configured is disabled, one
-        whose binding is wrong gets the flag FAULT.
+        Equipment with a binding of its own (`network_id`, `device_instance`) is a device like those of the
+        configuration. A point whose node is gone is forgotten, one whose device is no longer configured is
+        disabled, one whose binding is wrong gets the flag FAULT.
         """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         async with asyncio.timeout(CALL_TIMEOUT):
             nodes: list[Node] = await self._nodes.bound.remote("bacnet")
+        await self._follow_equipment([node for node in nodes if node.node_type is NodeType.EQUIP])
+        nodes = [node for node in nodes if node.node_type is not NodeType.EQUIP]
         where: dict[str, str] = {}
         faulty: dict[str, str] = {}
         wanted: dict[str, dict[str, Object]] = {key: {} for key in self._devices}
@@ -227,6 +240,53 @@ class BacnetBridge:
             self._devices[device_id].assign(points)
         self._model_trouble = None
         self._loaded.set()
+
+    async def _follow_equipment(self, nodes: list[Node]) -> None:
+        """Take the devices that the model names besides those of the configuration, which wins."""
+        wanted = dict(self._configured)
+        there = {(each.network, each.device_instance): each.id for each in wanted.values()}
+        bad: dict[str, str] = {}
+        for node in nodes:
+            try:
+                device = device_of(node, self._networks)
+            except BadInputError as error:
+                bad[node.id] = str(error)
+                self._faults.tell(node.id, "wrong binding", str(error))
+                continue
+            key = (device.network, device.device_instance)
+            other = there.setdefault(key, device.id)
+            if other == device.id:
+                wanted[device.id] = self._configured.get(device.id, device)
+            elif other not in self._configured:
+                bad[node.id] = (
+                    f"device {device.device_instance} of network {device.network} is {other} already"
+                )
+        self._bad_equipment = bad
+        gone = self._use(wanted)
+        await end(itertools.chain(*(self._running.pop(key) for key in gone if key in self._running)))
+        if self._tasks:
+            self._run_devices()
+
+    def _use(self, devices: Mapping[str, BacnetDevice]) -> list[str]:
+        """Have one device per configuration; give the ids of those that are gone or different now.
+
+        Raises BadInputError for a device on a network that isn't there.
+        """
+        gone = [key for key, each in self._devices.items() if devices.get(key) != each.device]
+        kept = {key: each for key, each in self._devices.items() if key not in gone}
+        found: dict[str, Device] = {}
+        for key, device in devices.items():
+            network = self._networks.get(device.network)
+            if network is None:
+                raise BadInputError("network", device.network, "the id of a bacnet network of this site")
+            found[key] = kept.get(key) or Device(device, network, self._effects)
+        left = [each for key, each in self._devices.items() if key in gone]
+        self._by_process = {key: each for key, each in self._by_process.items() if each not in left}
+        self._devices = found
+        self._by_instance = {
+            (each.device.network, each.device.device_instance): each for each in found.values()
+        }
+        return gone
 
     def _interval(self, node: Node, device: Device | None) -> float:
         """Give the point's own interval, else the device's, else 60 s when subscribed and 10 s when not."""
@@ -286,6 +346,14 @@ class BacnetBridge:
     async def scan_progress(self) -> Progress | None:
         """Say how far the scan has come; None: none runs."""
         return self._probe.progress.model_copy() if self._probe is not None else None
+
+    async def scan_found(self, after: int) -> list[Finding]:
+        """Give what the scan that runs has found, but for the first `after`."""
+        return self._probe.found.devices[after:] if self._probe is not None else []
+
+    async def profile_points(self, name: str) -> list[FoundPoint]:
+        """Give the points of a profile that comes with the program. Raises BadInputError."""
+        return await profile_points("bacnet", name)
 
     async def cancel_scan(self) -> bool:
         """End the scan that runs; say whether there was one."""
@@ -410,6 +478,7 @@ class BacnetBridge:
                     f"{each.device.id} doesn't answer for {len(each.refused)} points: {point_id}: {reason}"
                 )
         reasons += [f"{point_id}: {reason}" for point_id, reason in list(self._faulty.items())[:10]]
+        reasons += [f"{node_id}: {reason}" for node_id, reason in self._bad_equipment.items()]
         if self._model_trouble and self._devices:
             reasons.append(self._model_trouble)
         if self._outbox.trouble:
@@ -496,7 +565,8 @@ class BacnetBridge:
         # Without its network the device would count as silent: give it the time to open.
         await device.network.opened(2 * REOPEN)
         # Not all devices at the same moment.
-        await asyncio.sleep(0.02 * (list(self._devices).index(device.device.id) % 50))
+        place = next((at for at, key in enumerate(self._devices) if key == device.device.id), 0)
+        await asyncio.sleep(0.02 * (place % 50))
         await device.run()
 
     async def _follow_model(self) -> None:
@@ -511,7 +581,8 @@ class BacnetBridge:
                 self._faults.tell(self.site, "node store", self._model_trouble)
             # One that is down tells its objects no sooner for being waited for.
             complete = all(
-                each.has_points.is_set() or each.liveness.state == "down" for each in self._devices.values()
+                each.has_points.is_set() or each.liveness.state == "down" or key not in self._configured
+                for key, each in self._devices.items()
             )
             subscribed = sum(each.status().cov_points for each in self._devices.values())
             settled = complete and self._model_trouble is None and subscribed == counted
@@ -524,6 +595,8 @@ class BacnetBridge:
             key, now = device.device.id, time.monotonic()
             if device.has_points.is_set() or device.liveness.state != "online":
                 continue
+            if key not in self._configured:
+                continue  # people have chosen which points of it there are
             if self._adopt_at.get(key, now) > now:
                 continue
             try:

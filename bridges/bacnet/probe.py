@@ -192,6 +192,7 @@ class Look:
             log.exception("%s can't be looked at", there.instance)
             self._errors["device"] = f"{type(error).__name__}: {error}"[:200]
         finding.errors = self._errors
+        _complete(finding)
         return finding
 
     async def _itself(self, finding: Finding) -> None:
@@ -316,6 +317,16 @@ class Look:
 
     async def _read(self, name: str, prop: str, index: int | None = None) -> Any:
         return await self._network.read(str(self._there.instance), self._there.address, name, prop, index)
+
+
+def _complete(finding: Finding) -> None:
+    """Give the device and its points what they have room for of all that was told."""
+    device, errors = finding.device, finding.errors
+    device.description, device.location = finding.description, finding.location
+    device.errors = {what: errors[what] for what in ("device", "object-list") if what in errors}
+    for point in device.points or ():
+        point.states = finding.states.get(point.point_key, [])
+        point.error = errors.get(point.point_key, "")
 
 
 def _halves(wanted: dict[str, Sequence[str]]) -> list[dict[str, Sequence[str]]]:

@@ -6,18 +6,23 @@ the few registers between them that nobody asked for.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
+from bridges.modbus.reading import BlockReader
 from bridges.modbus.registers import BIT_TYPES, Register, RegisterType
 
 MAX_BITS: Final = 2000
 """Bits in one request (MODBUS Application Protocol V1.1b3, 6.1)."""
 
+MAX_REGISTERS: Final = 125
+"""Registers in one request (6.3 there)."""
+
 Item = tuple[str, Register]
 """A point's id and its register."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Block:
     """One read request, and the points whose registers it brings; `items` in order of address."""
 
@@ -26,13 +31,18 @@ class Block:
     count: int
     items: tuple[Item, ...]
 
+    @cached_property
+    def reader(self) -> BlockReader:
+        """Decodes an answer to this block."""
+        return BlockReader(self.address, [register for _, register in self.items])
+
     def words_of(self, register: Register, words: list[int]) -> list[int]:
         """Pick a register's words out of the answer to this block."""
         start = register.address - self.address
         return words[start : start + register.count]
 
 
-def coalesce(items: Iterable[Item], *, max_gap: int = 10, max_registers: int = 125) -> list[Block]:
+def coalesce(items: Iterable[Item], *, max_gap: int = 10, max_registers: int = MAX_REGISTERS) -> list[Block]:
     """Cover all registers with few requests, in order of type and address.
 
     Bridges gaps of up to `max_gap` registers; asks for at most `max_registers` registers or 2000 bits at

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,15 +14,22 @@ from actors.core.errors import BadInputError, NotFoundError, WriteFailedError
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
 from actors.core.values import PointStatus, PointValue
-from actors.node.models import Node
+from actors.node.models import Node, NodeType
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
-from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
+from bridges.config import (
+    BacnetDevice,
+    BacnetNetwork,
+    DeviceStatus,
+    ModbusDevice,
+    ModbusNetwork,
+)
 from bridges.measures import device_measures
+from bridges.modbus.binding import device_of, from_binding
 from bridges.modbus.client import ModbusLine
 from bridges.modbus.plan import Wanted
-from bridges.modbus.registers import from_binding
+from bridges.modbus.scan import UnitScans
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
@@ -42,7 +49,7 @@ def _nobody(event: Event) -> None:
     """Publish to nobody."""
 
 
-class ModbusBridge:
+class ModbusBridge(UnitScans):
     """Poll a site's Modbus devices, watch over them, write to them.
 
     Its points are the nodes with a Modbus binding; each goes to the device that its `device_id` names.
@@ -71,25 +78,20 @@ class ModbusBridge:
         self._nodes, self._clock = nodes, clock
         self._outbox = Outbox(points)
         self._faults = FaultLog(log)
-        count = Counter(device.network for device in devices)
         self._lines = {
-            network.id: ModbusLine(
-                network, partial(self._connected, network.id), shared=count[network.id] > 1
-            )
+            network.id: ModbusLine(network, partial(self._connected, network.id))
             for network in networks
             if isinstance(network, ModbusNetwork)
         }
-        effects = Effects(self._outbox, publish, clock, self._faults, backoff)
+        self._effects = Effects(self._outbox, publish, clock, self._faults, backoff)
+        self._configured = {each.id: each for each in devices if isinstance(each, ModbusDevice)}
         self._units: dict[str, Unit] = {}
-        for device in devices:
-            if not isinstance(device, ModbusDevice):
-                continue
-            line = self._lines.get(device.network)
-            if line is None:
-                raise BadInputError("network", device.network, "the id of a modbus network of this site")
-            self._units[device.id] = Unit(device, line, effects)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._use(self._configured)
         self._where: dict[str, str] = {}
         self._faulty: dict[str, BadInputError] = {}
+        self._probed: dict[str, bool] = {}
+        self._bad_equipment: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -97,13 +99,14 @@ class ModbusBridge:
         """Begin to poll; returns at once. A second call changes nothing."""
         if self._tasks:
             return
-        runs = [self._outbox.run(), self._follow_model(), *(unit.run() for unit in self._units.values())]
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._tasks = [asyncio.create_task(run) for run in (self._outbox.run(), self._follow_model())]
+        self._running = {key: asyncio.create_task(unit.run()) for key, unit in self._units.items()}
 
     async def stop(self) -> None:
         """Stop polling, give the point store what waits (2 s at most), close the connections."""
         tasks, self._tasks = self._tasks, []
-        await end(tasks[1:])
+        running, self._running = self._running, {}
+        await end([*tasks[1:], *running.values()])
         if tasks:
             await self._outbox.drained(2.0)
             await end(tasks[:1])
@@ -113,7 +116,8 @@ class ModbusBridge:
     async def reload(self) -> None:
         """Look up the points again.
 
-        Raises what the node store's handle raises; nothing changes then. A point whose node is gone is
+        Raises what the node store's handle raises; nothing changes then. Equipment with a binding of its own
+        (`network_id`, `unit`) is a device like those of the configuration. A point whose node is gone is
         forgotten, one whose device is no longer configured is disabled, one whose binding is wrong gets the
         flag FAULT.
         """
@@ -121,6 +125,9 @@ class ModbusBridge:
             nodes: list[Node] = await self._nodes.bound.remote("modbus")
         where: dict[str, str] = {}
         faulty: dict[str, BadInputError] = {}
+        equipment = [node for node in nodes if node.node_type is NodeType.EQUIP]
+        nodes = [node for node in nodes if node.node_type is not NodeType.EQUIP]
+        await self._follow_equipment(equipment)
         wanted: dict[str, dict[str, Wanted]] = {device_id: {} for device_id in self._units}
         configs: list[PointConfig] = []
         for node in nodes:
@@ -197,6 +204,7 @@ class ModbusBridge:
         reasons += [f"{point_id}: {error}" for point_id, error in list(self._faulty.items())[:10]]
         if self._model_trouble and self._units:
             reasons.append(self._model_trouble)
+        reasons += [f"{node_id}: {reason}" for node_id, reason in self._bad_equipment.items()]
         if self._outbox.trouble:
             reasons.append(self._outbox.trouble)
         if self._outbox.lost_rows:
@@ -207,6 +215,41 @@ class ModbusBridge:
         elif self._model_trouble and self._units:
             state = HealthState.UNKNOWN
         return Health(name="modbus", state=state, reasons=reasons, pid=os.getpid())
+
+    async def _follow_equipment(self, nodes: list[Node]) -> None:
+        """Take the devices that the model names besides those of the configuration, which wins."""
+        wanted = dict(self._configured)
+        self._bad_equipment = {}
+        for node in nodes:
+            try:
+                device = device_of(node, self._lines)
+            except BadInputError as error:
+                self._bad_equipment[node.id] = str(error)
+                self._faults.tell(node.id, "wrong binding", str(error))
+            else:
+                wanted.setdefault(device.id, device)
+        await end([self._running.pop(key) for key in self._use(wanted) if key in self._running])
+        if self._tasks:
+            fresh = self._units.keys() - self._running.keys()
+            self._running |= {key: asyncio.create_task(self._units[key].run()) for key in fresh}
+
+    def _use(self, devices: Mapping[str, ModbusDevice]) -> list[str]:
+        """Have one unit per device; give the ids of those that are gone or different now.
+
+        Raises BadInputError for a device on a network that isn't there.
+        """
+        gone = [key for key, unit in self._units.items() if devices.get(key) != unit.device]
+        kept = {key: unit for key, unit in self._units.items() if key not in gone}
+        count = Counter(device.network for device in devices.values())
+        for network_id, line in self._lines.items():
+            line.shared = count[network_id] > 1
+        units: dict[str, Unit] = {}
+        for key, device in devices.items():
+            if device.network not in self._lines:
+                raise BadInputError("network", device.network, "the id of a modbus network of this site")
+            units[key] = kept.get(key) or Unit(device, self._lines[device.network], self._effects)
+        self._units = units
+        return gone
 
     async def _follow_model(self) -> None:
         while True:

@@ -9,11 +9,12 @@ and says of a failed connect only that it failed.
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -51,9 +52,16 @@ SILENT_UNTIL_CLOSED: Final = 3
 The other end may have forgotten it without a word.
 """
 
+ALIVE: Final = 60.0
+"""Seconds since the last answer after which nobody is there whom doubtful units could hold up."""
+FREE: Final = 0.5
+"""Time for which a doubtful unit leaves the line to others, as a part of the time that it had it."""
+_TRANSACTIONS: Final = 65_000
+"""Transaction ids of pymodbus."""
+_SILENCE: Final = "no answer"
 _READ_FUNCTIONS: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-_Client = AsyncModbusTcpClient | AsyncModbusSerialClient
-_Call = Callable[[_Client], Awaitable[ModbusPDU]]
+Client = AsyncModbusTcpClient | AsyncModbusSerialClient
+Call = Callable[[Client], Awaitable[ModbusPDU]]
 
 
 class RefusedError(BridgeError):
@@ -70,6 +78,15 @@ class NoAnswerError(BridgeError):
 
 class NotConnectedError(NoAnswerError):
     """There is no connection to ask over."""
+
+
+def kind_of(error: BridgeError) -> str:
+    """Name the kind of an error, for counting: the exception's name, or what is wrong with the answer."""
+    if isinstance(error, NotConnectedError):
+        return "no connection"
+    if isinstance(error, NoAnswerError):
+        return "no answer" if error.reason.startswith(_SILENCE) else "wrong answer"
+    return error.reason
 
 
 def exception_name(code: int) -> str:
@@ -101,12 +118,20 @@ class ModbusLine:
         self.shared = shared
         self._lock = asyncio.Lock()
         self._on_connected = on_connected
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._inbox = Inbox()
         self._waiting = False
         self._failed: tuple[float, str] | None = None
         self._silent = 0
         self._settled: dict[int, float] = {}
+        self.doubtful = 0
+        """Doubtful units that have a turn, or wait for one."""
+        self._doubt = asyncio.Lock()
+        self._doubt_until = 0.0
+        self._heard = -ALIVE
+        """When anybody answered."""
+        self._transaction = secrets.randbelow(_TRANSACTIONS)
+        """Last transaction id: it goes on over connections, as gateways send late answers to the next one."""
 
     @property
     def address(self) -> str:
@@ -118,8 +143,12 @@ class ModbusLine:
         return self.config.transport == "rtu"
 
     @asynccontextmanager
-    async def turn(self, unit: int) -> AsyncIterator[None]:
+    async def turn(self, unit: int, *, doubtful: bool = False) -> AsyncIterator[None]:
         """Have the line for a request to `unit`, or for several that belong together.
+
+        A `doubtful` unit is one that was silent the last time, or never heard: it may cost a whole time-out.
+        Only one such waits among the others, and while others answer, the line is free of them for half as
+        long as the last one took: many dead units hold up the living ones hardly more than one does.
 
         RTU frames carry no transaction id: an answer that comes after its time-out looks like the one to the
         next request to that unit. So such a unit is left alone for as long again, while others have the line.
@@ -127,18 +156,42 @@ class ModbusLine:
         wait = self._settled.pop(unit, 0.0) - time.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
-        async with self._lock:
-            yield
+        if not doubtful:
+            async with self._lock:
+                yield
+            return
+        self.doubtful += 1
+        try:
+            async with self._doubt:
+                await asyncio.sleep(max(0.0, self._doubt_until - time.monotonic()))
+                async with self._lock:
+                    began = time.monotonic()
+                    try:
+                        yield
+                    finally:
+                        now = time.monotonic()
+                        others = began - self._heard < ALIVE
+                        self._doubt_until = now + (FREE * (now - began) if others else 0.0)
+        finally:
+            self.doubtful -= 1
 
     async def read(
-        self, unit: int, kind: RegisterType, address: int, count: int, timeout: float | None = None
+        self,
+        unit: int,
+        kind: RegisterType,
+        address: int,
+        count: int,
+        timeout: float | None = None,
+        *,
+        silence_counts: bool = True,
     ) -> list[int]:
         """Read registers, or bits as 0 and 1.
 
+        Silence doesn't count against the connection where nobody is expected (`silence_counts` false).
         Raises RefusedError with the device's exception, NoAnswerError, NotConnectedError.
         """
 
-        def call(client: _Client) -> Awaitable[ModbusPDU]:
+        def call(client: Client) -> Awaitable[ModbusPDU]:
             match kind:
                 case "coil":
                     return client.read_coils(address, count=count, device_id=unit)
@@ -151,32 +204,32 @@ class ModbusLine:
 
         bits = kind in BIT_TYPES
         size = (count + 7) // 8 if bits else 2 * count
-        answer = await self._ask(unit, _READ_FUNCTIONS[kind], call, timeout, size)
+        answer = await self.ask(unit, _READ_FUNCTIONS[kind], call, timeout, size, silence_counts)
         got, wanted = (len(answer.bits), 8 * size) if bits else (len(answer.registers), count)
         if got != wanted:
             self._suspect(unit)
             raise NoAnswerError(
-                self._name(unit), f"it answered {got} of {wanted} {'bits' if bits else 'registers'}"
+                self.name(unit), f"it answered {got} of {wanted} {'bits' if bits else 'registers'}"
             )
         return [int(bit) for bit in answer.bits[:count]] if bits else list(answer.registers)
 
     async def write_coil(self, unit: int, address: int, on: bool, *, many: bool = False) -> None:
         """Write one coil, by function 5, or as a list of one by function 15. Raises as `read` does."""
         if many:
-            await self._ask(unit, 15, lambda client: client.write_coils(address, [on], device_id=unit))
+            await self.ask(unit, 15, lambda client: client.write_coils(address, [on], device_id=unit))
         else:
-            await self._ask(unit, 5, lambda client: client.write_coil(address, on, device_id=unit))
+            await self.ask(unit, 5, lambda client: client.write_coil(address, on, device_id=unit))
 
     async def write_registers(self, unit: int, address: int, words: list[int], *, many: bool = False) -> None:
         """Write one register by function 6, several (or `many`) by function 16. Raises as `read` does."""
         if many or len(words) > 1:
-            await self._ask(unit, 16, lambda client: client.write_registers(address, words, device_id=unit))
+            await self.ask(unit, 16, lambda client: client.write_registers(address, words, device_id=unit))
         else:
-            await self._ask(unit, 6, lambda client: client.write_register(address, words[0], device_id=unit))
+            await self.ask(unit, 6, lambda client: client.write_register(address, words[0], device_id=unit))
 
     async def mask_register(self, unit: int, address: int, masked: Masked) -> None:
         """Change some bits of one register by function 22. Raises as `read` does."""
-        await self._ask(
+        await self.ask(
             unit,
             22,
             lambda client: client.mask_write_register(
@@ -184,41 +237,39 @@ class ModbusLine:
             ),
         )
 
-    async def identify(self, unit: int, timeout: float) -> dict[int, str]:
-        """Read the basic device identification by function 43: 0 vendor, 1 product code, 2 revision.
-
-        Raises as `read` does; many devices don't have it.
-        """
-        answer = await self._ask(
-            unit, 43, lambda client: client.read_device_information(read_code=1, device_id=unit), timeout
-        )
-        found: dict[int, Any] = getattr(answer, "information", {})
-        texts = {key: bytes(text) for key, text in found.items() if isinstance(text, bytes | bytearray)}
-        return {key: text.decode("latin-1").strip("\0 ")[:64] for key, text in texts.items()}
-
     def close(self) -> None:
         """Close the connection; a later request opens it again."""
         self._lost(False)
         client, self._client = self._client, None
         if client is not None:
+            self._transaction = client.ctx.next_tid or self._transaction
             client.close()
 
-    async def _ask(
-        self, unit: int, function: int, call: _Call, timeout: float | None = None, size: int = 8
+    async def ask(
+        self,
+        unit: int,
+        function: int,
+        call: Call,
+        timeout: float | None = None,
+        size: int = 8,
+        silence_counts: bool = True,
     ) -> ModbusPDU:
+        """Send a request of any function; `size` is about the bytes of its answer. Raises as `read` does."""
         timeout = self.config.timeout if timeout is None else timeout
         if self._is_serial:
             # At low rates the bytes alone take their time: 11 bits each, both frames.
             timeout += (size + 16) * 11 / self.config.baudrate
         reused = self._client is not None and self._client.connected
         try:
-            return await self._attempt(unit, function, call, timeout)
+            return await self._attempt(unit, function, call, timeout, silence_counts)
         except NotConnectedError:
             if not reused:
                 raise
-            return await self._attempt(unit, function, call, timeout)
+            return await self._attempt(unit, function, call, timeout, silence_counts)
 
-    async def _attempt(self, unit: int, function: int, call: _Call, timeout: float) -> ModbusPDU:
+    async def _attempt(
+        self, unit: int, function: int, call: Call, timeout: float, silence_counts: bool
+    ) -> ModbusPDU:
         client = await self._connected(unit)
         if self._is_serial:
             # Between frames the line is silent for 3.5 characters (MODBUS over Serial Line V1.02, 2.5.1.1).
@@ -231,32 +282,33 @@ class ModbusLine:
         except (ModbusException, OSError) as error:
             self._suspect(unit)
             if not client.connected:
-                raise NotConnectedError(self._name(unit), "the connection was closed") from error
-            reason = self._inbox.noted or f"no answer within {timeout:.3g} s"
-            self._silent = self._silent + 1 if self._inbox.noted is None else 0
+                raise NotConnectedError(self.name(unit), "the connection was closed") from error
+            reason = self._inbox.noted or f"{_SILENCE} within {timeout:.3g} s"
+            if silence_counts:
+                self._silent = self._silent + 1 if self._inbox.noted is None else 0
             if self._silent >= SILENT_UNTIL_CLOSED and not self._is_serial:
                 self.close()
-            raise NoAnswerError(self._name(unit), reason) from error
+            raise NoAnswerError(self.name(unit), reason) from error
         except asyncio.CancelledError:
             self._suspect(unit)
             raise
         finally:
             self._waiting = False
-        self._silent = 0
+        self._silent, self._heard = 0, time.monotonic()
         if answer.function_code & 0x7F != function:
             self._suspect(unit)
             reason = f"it answered function {answer.function_code & 0x7F} when asked for {function}"
-            raise NoAnswerError(self._name(unit), reason)
+            raise NoAnswerError(self.name(unit), reason)
         if answer.isError():
-            raise RefusedError(self._name(unit), answer.exception_code)
+            raise RefusedError(self.name(unit), answer.exception_code)
         return answer
 
-    async def _connected(self, unit: int) -> _Client:
+    async def _connected(self, unit: int) -> Client:
         if self._client is not None and self._client.connected:
             return self._client
         self.close()
         if self._failed is not None and time.monotonic() - self._failed[0] < RECONNECT_PAUSE:
-            raise NotConnectedError(self._name(unit), self._failed[1])
+            raise NotConnectedError(self.name(unit), self._failed[1])
         client = self._new_client()
         context = client.ctx
         self._client = client
@@ -267,18 +319,19 @@ class ModbusLine:
         except (OSError, ValueError) as error:
             self._refused(unit, f"no connection to {self.address}: {_said(error)}")
         self._failed, self._silent = None, 0
+        context.next_tid = self._transaction
         self._on_connected()
         return client
 
     def _refused(self, unit: int, reason: str) -> None:
         self._failed = (time.monotonic(), reason)
         self.close()
-        raise NotConnectedError(self._name(unit), reason)
+        raise NotConnectedError(self.name(unit), reason)
 
-    def _new_client(self) -> _Client:
+    def _new_client(self) -> Client:
         """Make a client without reconnecting and retries of its own: both would act behind our back."""
         config = self.config
-        client: _Client
+        client: Client
         if self._is_serial:
             client = AsyncModbusSerialClient(
                 config.device or "",
@@ -324,7 +377,8 @@ class ModbusLine:
         if self.config.transport != "tcp":
             self._settled[unit] = time.monotonic() + self.config.timeout
 
-    def _name(self, unit: int) -> str:
+    def name(self, unit: int) -> str:
+        """Name a unit behind this connection, as errors do."""
         return f"{self.address} unit {unit}"
 
 

@@ -14,6 +14,7 @@ from bridges.modbus.registers import (
     parted,
     same,
 )
+from bridges.modbus.services import exchange
 
 _ILLEGAL_FUNCTION = 1
 
@@ -50,14 +51,24 @@ class Commands:
     what the line raises.
     """
 
-    def __init__(self, line: ModbusLine, unit: int) -> None:
+    def __init__(self, line: ModbusLine, unit: int, write_by: str = "auto") -> None:
+        """`write_by` is that of the device's configuration."""
         self._line, self._unit = line, unit
-        self._many: set[bool] = set()
+        self._exchanges = write_by == "exchange"
+        self._many: set[bool] = {False, True} if write_by == "multiple" else set()
         """Kinds (coil: True, register: False) that are written as lists of one."""
         self._has_mask = True
 
     async def send(self, command: Command) -> Reading:
         """Write, and give what reads back."""
+        register = command.register
+        if self._exchanges and command.masked is None and register.type == "holding":
+            try:
+                return decode(register, await self._exchange(register, command.words))
+            except RefusedError as error:
+                if error.code != _ILLEGAL_FUNCTION:
+                    raise
+                self._exchanges = False
         if command.masked is None:
             await self._write(command.register, command.words)
         else:
@@ -70,6 +81,10 @@ class Commands:
 
     async def _read(self, register: Register) -> list[int]:
         return await self._line.read(self._unit, register.type, register.address, register.count)
+
+    async def _exchange(self, register: Register, words: list[int]) -> list[int]:
+        where = (register.address, register.count)
+        return await exchange(self._line, self._unit, where, register.address, words)
 
     async def _write(self, register: Register, words: list[int]) -> None:
         coil = register.type == "coil"

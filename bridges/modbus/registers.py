@@ -8,16 +8,30 @@ that exist.
 import math
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
 from bridges.numbers import shortest
 
 RegisterType = Literal["holding", "input", "coil", "discrete"]
-DataType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+DataType = Literal[
+    "bool",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+    "bcd16",
+    "bcd32",
+    "string",
+]
+"""`bcd` holds a decimal digit in each four bits; `string` holds two characters per register."""
 ByteOrder = Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"]
 """Of the bytes ABCD of a value: ABCD, DCBA, CDAB and BADC. Of one register AB: AB, BA, AB and BA."""
 
@@ -34,13 +48,16 @@ _FORMATS: Final[dict[str, str]] = {
     "uint64": ">Q",
     "float32": ">f",
     "float64": ">d",
+    "bcd16": ">H",
+    "bcd32": ">I",
 }
-_UNSIGNED: Final = {1: ">H", 2: ">I", 4: ">Q"}
-_WORDS: Final = {width: struct.Struct(f">{width}H") for width in (1, 2, 4)}
-_SWAPPED: Final = {width: struct.Struct(f"<{width}H") for width in (1, 2, 4)}
+LONGEST_STRING: Final = 123
+"""Registers that one write (function 16) can carry."""
+_WORDS: Final = {width: struct.Struct(f">{width}H") for width in range(1, LONGEST_STRING + 1)}
+_SWAPPED: Final = {width: struct.Struct(f"<{width}H") for width in range(1, LONGEST_STRING + 1)}
 _EXACT: Final = 2**53
 """From here on a float doesn't hold every whole number."""
-_HIGHEST: Final = sys.float_info.max
+HIGHEST: Final = sys.float_info.max
 
 
 class Reading(NamedTuple):
@@ -76,11 +93,17 @@ class Register:
     mask: int | None = None
     multi_state: bool = False
     """Whether its numbers stand for states, which are whole."""
+    length: int = 1
+    """Registers of a string; of another type not used."""
+    absent: int | None = None
+    """Raw number by which the device says that it has no value, such as 0x8000."""
 
     @property
     def count(self) -> int:
         """Registers (or, of a coil or discrete input, bits) that it takes."""
-        return 1 if self.type in BIT_TYPES else struct.calcsize(_FORMATS[self.data_type]) // 2
+        if self.type in BIT_TYPES:
+            return 1
+        return self.length if self.data_type == "string" else size_of(self.data_type)
 
     @property
     def is_bool(self) -> bool:
@@ -98,67 +121,9 @@ class Register:
         return self.type in WRITABLE_TYPES
 
 
-def from_binding(config: Mapping[str, Any], *, multi_state: bool = False) -> Register:
-    """Read a point's Modbus binding. Raises BadInputError that names the key, its value and what is right."""
-    register_type = _choice(config, "register_type", get_args(RegisterType), None)
-    data_type = _choice(config, "data_type", get_args(DataType), "uint16")
-    if register_type in BIT_TYPES:
-        if data_type not in ("bool", "uint16"):
-            raise BadInputError("data_type", data_type, f"bool for a {register_type}")
-        data_type = "bool"
-    bits = 8 * struct.calcsize(_FORMATS[data_type])
-    register = Register(
-        type=register_type,
-        address=_whole(config, "address", 0, 65535),
-        data_type=data_type,
-        byte_order=_choice(config, "byte_order", get_args(ByteOrder), "big-endian"),
-        scale=_number(config, "scale", 1.0),
-        offset=_number(config, "offset", 0.0),
-        bit=None if config.get("bit") is None else _whole(config, "bit", 0, bits - 1),
-        mask=None if config.get("mask") is None else _whole(config, "mask", 1, 2**bits - 1),
-        multi_state=multi_state,
-    )
-    if register.scale == 0:
-        raise BadInputError("scale", 0, "a number other than 0")
-    if register.address + register.count > 65536:
-        raise BadInputError(
-            "address",
-            register.address,
-            f"at most {65536 - register.count} for a {data_type}: it ends at 65535",
-        )
-    if register.bit is not None and register.mask is not None:
-        raise BadInputError("mask", register.mask, "either bit or mask, not both")
-    for key in ("bit", "mask"):
-        if getattr(register, key) is not None and (
-            register_type in BIT_TYPES or data_type.startswith("float")
-        ):
-            raise BadInputError(
-                key, config[key], "no bit or mask here: they pick bits of whole-number registers"
-            )
-    return register
-
-
-def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str | None) -> Any:
-    value = config.get(key, default)
-    if value not in choices:
-        raise BadInputError(key, value, "one of " + ", ".join(choices))
-    return value
-
-
-def _whole(config: Mapping[str, Any], key: str, low: int, high: int) -> int:
-    value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadInputError(key, value, f"a whole number from {low} to {high}")
-    return value
-
-
-def _number(config: Mapping[str, Any], key: str, default: float) -> float:
-    value = config.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
-        raise BadInputError(key, value, "a finite number")
-    return float(value)
+def size_of(data_type: str) -> int:
+    """Give the registers that a number takes."""
+    return struct.calcsize(_FORMATS[data_type]) // 2
 
 
 def _to_bytes(register: Register, words: Sequence[int]) -> bytes:
@@ -192,31 +157,45 @@ def _to_words(register: Register, data: bytes) -> list[int]:
 def decode(register: Register, words: Sequence[int]) -> Reading:
     """Give the value of `count` registers as the device sent them, or of one bit.
 
-    What is no number (NaN or infinite, also after scaling) has no value and the flag FAULT. Numbers are
-    floats, but for whole ones that a float can't hold.
+    What is no number (NaN or infinite, also after scaling; a BCD digit above 9; what `absent` names) has no
+    value and the flag FAULT. Numbers are floats, but for whole ones that a float can't hold.
     """
     if register.type in BIT_TYPES:
         return Reading(bool(words[0]), 0)
     data = _to_bytes(register, words)
+    if register.data_type == "string":
+        return Reading(_text(data), 0)
     if register.bit is not None:
         return Reading(bool(int.from_bytes(data, "big") >> register.bit & 1), 0)
-    raw: float | int
-    if register.mask is not None:
-        raw = (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
-    else:
-        (raw,) = struct.unpack(_FORMATS[register.data_type], data)
-        if register.data_type == "float32":
-            raw = shortest(raw)
+    raw = _raw(register, data)
     if register.data_type == "bool":
         return Reading(raw != 0, 0)
+    value = None if raw is None else _scaled(register, raw)
+    return Reading(value, int(PointStatus.FAULT) if value is None else 0)
+
+
+def _raw(register: Register, data: bytes) -> float | int | None:
+    """Give the number in a value's bytes, None if it is none."""
+    if register.absent is not None and int.from_bytes(data, "big") == register.absent % (1 << 8 * len(data)):
+        return None
+    if register.mask is not None:
+        return (int.from_bytes(data, "big") & register.mask) >> _shift(register.mask)
+    if register.data_type.startswith("bcd"):
+        return int(data.hex()) if data.hex().isdecimal() else None
+    raw: float | int = struct.unpack(_FORMATS[register.data_type], data)[0]
+    return shortest(raw) if register.data_type == "float32" else raw
+
+
+def _scaled(register: Register, raw: float | int) -> float | int | None:
+    """Give a raw number in the point's own units, None if it is not finite."""
     if isinstance(raw, int) and abs(raw) > _EXACT and register.scale == 1.0 and register.offset == 0.0:
-        return Reading(raw, 0)
+        return raw
     value = raw * register.scale + register.offset
     if not math.isfinite(value):
-        return Reading(None, int(PointStatus.FAULT))
+        return None
     if isinstance(raw, int) and register.scale != 1.0:
         value = float(f"{value:.15g}")  # 404 * 0.1 is 40.4, not 40.400000000000006
-    return Reading(round(value) if register.multi_state else float(value), 0)
+    return round(value) if register.multi_state else float(value)
 
 
 def encode(register: Register, value: object) -> list[int]:
@@ -227,6 +206,8 @@ def encode(register: Register, value: object) -> list[int]:
     """
     if register.is_bool:
         return [int(_truth(value))]
+    if register.data_type == "string":
+        return _to_words(register, _padded(register, value))
     number = _finite(value)
     raw = (number - register.offset) / register.scale
     low, high = _raw_range(register)
@@ -241,6 +222,8 @@ def encode(register: Register, value: object) -> list[int]:
     whole = value if exact and isinstance(value, int) else round(raw)
     if not low <= whole <= high:
         raise BadInputError("value", value, _span(register, low, high))
+    if register.data_type.startswith("bcd"):
+        return _to_words(register, bytes.fromhex(f"{whole:0{4 * register.count}d}"))
     return _to_words(register, struct.pack(_FORMATS[register.data_type], whole))
 
 
@@ -304,9 +287,26 @@ def _truth(value: object) -> bool:
 
 
 def _finite(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= HIGHEST:
         raise BadInputError("value", value, "a finite number")
     return value
+
+
+def _text(data: bytes) -> str:
+    """Give what stands before the first NUL, without the blanks that fill it up."""
+    text = data.partition(b"\0")[0]
+    try:
+        told = text.decode("utf-8")
+    except UnicodeDecodeError:
+        told = text.decode("latin-1")
+    return "".join(each if each.isprintable() else " " for each in told).strip()
+
+
+def _padded(register: Register, value: object) -> bytes:
+    room = 2 * register.count
+    if isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= room:
+        return value.encode("ascii").ljust(room, b"\0")
+    raise BadInputError("value", value, f"a text of at most {room} ASCII characters")
 
 
 def _raw_range(register: Register) -> tuple[float, float]:
@@ -314,7 +314,9 @@ def _raw_range(register: Register) -> tuple[float, float]:
         highest = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
         return -highest, highest
     if register.data_type == "float64":
-        return -_HIGHEST, _HIGHEST
+        return -HIGHEST, HIGHEST
+    if register.data_type.startswith("bcd"):
+        return 0, 10 ** (4 * register.count) - 1
     bits = 16 * register.count
     if register.data_type.startswith("u"):
         return 0, 2**bits - 1

@@ -5,24 +5,26 @@ import logging
 import math
 import random
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Event
 from actors.core.clock import Clock
 from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError, WriteUnsureError
-from actors.core.values import PointStatus, PointValue
-from actors.point.models import empty_frame
+from actors.core.values import PointValue
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.config import DeviceStatus, ModbusDevice
 from bridges.modbus.blocks import Block, single
-from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
+from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError, kind_of
 from bridges.modbus.commands import Commands, prepare
 from bridges.modbus.plan import Plan, Wanted
 from bridges.modbus.registers import Reading, Register, decode
-from bridges.outbox import FaultLog, Outbox, Row
+from bridges.modbus.rows import Rows
+from bridges.modbus.services import identify
+from bridges.outbox import FaultLog, Outbox
+from bridges.timing import AnswerTimes
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,10 @@ BUSY_TRIES: Final = 3
 SHORT_TIMEOUT: Final = 0.5
 """Seconds that a check of a device that is down waits, so that it doesn't hold up its neighbours."""
 CHECK_BEFORE_DOWN: Final = 6.0
-"""Longest wait between checks of a device that is silent but not yet down: it is flagged within 45 s."""
+"""Longest wait between checks of a device that is silent but not yet down.
+
+It is flagged within 45 s; where many of one line are silent at once, they take turns, and it takes longer.
+"""
 SETTLE: Final = 0.3
 """Seconds that a device gets to take over a written value that doesn't read back at once."""
 
@@ -66,13 +71,15 @@ class Unit:
         self.device = device
         self.liveness = Liveness(effects.backoff)
         self._line, self._to = line, effects
-        self._commands = Commands(line, device.unit)
+        self._commands = Commands(line, device.unit, device.write_by)
         self._points: dict[str, Wanted] = {}
-        self._rows: dict[str, Row] = {}
+        self._rows = Rows(effects.outbox, effects.clock)
         self._plan = self._fresh_plan()
         self._wake = asyncio.Event()
         self._identified = False
         self._slowest: float | None = None
+        self._times = AnswerTimes()
+        self._errors = Counter[str]()
         self._unconnected = False
         self.poll_seconds: float | None = None
         """How long the last poll took."""
@@ -96,10 +103,10 @@ class Unit:
         if points == self._points:
             return
         self._points = dict(points)
-        self._rows = {point_id: row for point_id, row in self._rows.items() if point_id in points}
+        self._rows.keep_only(points)
         self._plan = self._fresh_plan()
         if self.liveness.state == "down":
-            self._flag_down()
+            self._rows.flag_down(self._points)
         self._wake.set()
 
     def line_connected(self) -> None:
@@ -147,7 +154,7 @@ class Unit:
             # Some devices take a value over in their own cycle.
             await asyncio.sleep(SETTLE)
             reading = await self._commanded(point_id, lambda: self._commands.read_back(command))
-        self._take_one(point_id, reading)
+        self._rows.take_one(point_id, reading)
         if not command.holds(reading):
             reason = f"it reads back {reading.value} instead of {command.wanted.value}"
             raise WriteUnsureError(point_id, reason)
@@ -159,11 +166,11 @@ class Unit:
                 async with self._line.turn(self.device.unit):
                     reading = await send()
             except NoAnswerError as error:
-                self._failed("write failed", error.reason)
+                self._failed("write failed", error)
                 if not left:
                     raise WriteUnsureError(point_id, error.reason) from error
             except RefusedError as error:
-                self._failed("write refused", error.reason)
+                self._failed("write refused", error)
                 raise WriteFailedError(point_id, error.reason) from error
             else:
                 self._heard()
@@ -179,12 +186,20 @@ class Unit:
             raise BridgeError(self.device.id, error.reason) from error
         self._heard()
         reading = decode(register, words)
-        self._take_one(point_id, reading)
+        self._rows.take_one(point_id, reading)
         return reading.value
 
     def status(self) -> DeviceStatus:
         """Say how the device is."""
-        told = {"state": self.liveness.state, "misses": self.liveness.misses, "points": len(self._points)}
+        told: dict[str, object] = {
+            "state": self.liveness.state,
+            "misses": self.liveness.misses,
+            "points": len(self._points),
+            "poll_ms": None if self.poll_seconds is None else round(1000 * self.poll_seconds, 3),
+            "error_kinds": dict(self._errors),
+        }
+        if spread := self._times.spread():
+            told |= dict(zip(("answer_ms", "answer_ms_p95", "answer_ms_max"), spread, strict=True))
         return self._status.model_copy(update=told)
 
     def _register(self, point_id: str) -> Register:
@@ -193,9 +208,28 @@ class Unit:
             raise NotFoundError("point", point_id)
         return wanted.register
 
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the next request may well go unanswered."""
+        return self.liveness.misses > 0 or not self.liveness.seen
+
+    def _patience(self) -> float | None:
+        """Give the time-out of the next request; None for that of the line.
+
+        A device that is down gets less, so that it doesn't hold up its neighbours, but now and then all of
+        it, or one that has become slow would never be heard again. So do three in four requests to each of
+        several that are silent at once.
+        """
+        short = min(SHORT_TIMEOUT, self._line.config.timeout)
+        if self.liveness.state == "down":
+            slow = self._slowest is None or self._slowest * 3 > SHORT_TIMEOUT
+            return short if self.liveness.misses % (2 if slow else 8) else None
+        crowded = self._doubtful and self._line.doubtful > 1
+        return short if crowded and self.liveness.misses % 4 != 3 else None
+
     def _retries(self) -> int:
         """A device that doesn't answer is asked once at a time: repeating holds up its neighbours."""
-        return 0 if self.liveness.misses else self._line.config.retries
+        return 0 if self._doubtful else self._line.config.retries
 
     def _fresh_plan(self) -> Plan:
         now = self._to.monotonic()
@@ -223,13 +257,7 @@ class Unit:
         probe = self._plan.probe()
         if probe is None:
             return True
-        timeout = None
-        if self.liveness.state == "down":
-            # Now and then with the full time-out, or one that has become slow would never be heard again.
-            slow = self._slowest is None or self._slowest * 3 > SHORT_TIMEOUT
-            if self.liveness.misses % (2 if slow else 8):
-                timeout = min(SHORT_TIMEOUT, self._line.config.timeout)
-        return await self._answers(probe, timeout)
+        return await self._answers(probe, self._patience())
 
     async def _answers(self, probe: Block, timeout: float | None) -> bool:
         """Ask for `probe`; count the answer, or the miss."""
@@ -261,19 +289,19 @@ class Unit:
                     parts, gone = plan.refuse(block, error.reason, now, self._to.chance())
                     waiting.extendleft(reversed(parts))
                 else:
-                    probe = plan.probe(beside=block)
+                    probe = plan.probe(beside=block) if self.liveness.seen else None
                     if probe is None:
                         self._missed(error)
                         break
                     if not await self._answers(probe, None):
                         break
                     gone = plan.silent(block, error.reason, now, self._to.chance())
-                self._fault(gone)
+                self._rows.fault(gone)
                 continue
             self._heard()
             plan.answered(block)
-            fresh += self._take(block, words)
-        self._send(fresh)
+            fresh += self._rows.take(block, words)
+        self._rows.send(fresh)
         if fresh and not self._identified:
             await self._identify()
 
@@ -285,7 +313,7 @@ class Unit:
         retries, busy = self._retries(), BUSY_TRIES - 1
         while True:
             try:
-                return await self._ask(block, None)
+                return await self._ask(block, self._patience())
             except NotConnectedError:
                 raise
             except NoAnswerError:
@@ -300,53 +328,22 @@ class Unit:
 
     async def _ask(self, block: Block, timeout: float | None) -> list[int]:
         unit = self.device.unit
-        async with self._line.turn(unit):
+        async with self._line.turn(unit, doubtful=self._doubtful):
             start = time.monotonic()
             try:
                 words = await self._line.read(unit, block.type, block.address, block.count, timeout)
             except RefusedError as error:
                 place = f"{block.type} {block.address} to {block.address + block.count - 1}"
-                self._failed("exception", f"{error.reason} for {place}")
+                self._failed("exception", error, f" for {place}")
                 raise
             except NoAnswerError as error:
-                self._failed("no answer", error.reason)
+                self._failed("no answer", error)
                 raise
             took = time.monotonic() - start
+        self._times.add(took)
         self._slowest = took if self._slowest is None else max(took, 0.9 * self._slowest)
         self._status.reads += 1
         return words
-
-    def _take(self, block: Block, words: list[int]) -> list[str]:
-        at = self._to.clock()
-        for point_id, register in block.items:
-            reading = decode(register, block.words_of(register, words))
-            self._rows[point_id] = (reading.value, at, reading.status)
-        return [point_id for point_id, _ in block.items]
-
-    def _take_one(self, point_id: str, reading: Reading) -> None:
-        self._rows[point_id] = (reading.value, self._to.clock(), reading.status)
-        self._send([point_id])
-
-    def _send(self, ids: Iterable[str]) -> None:
-        """Send the rows of these points as they are now: a write may have come since they were read."""
-        frame = empty_frame()
-        for point_id in dict.fromkeys(ids):
-            if row := self._rows.get(point_id):
-                frame.add(point_id, *row)
-        self._to.outbox.put(frame)
-
-    def _fault(self, ids: list[str]) -> None:
-        """Flag points that the device doesn't answer for; the last value and its time stay."""
-        for point_id in ids:
-            value, at, _ = self._rows.get(point_id, (None, self._to.clock(), 0))
-            self._rows[point_id] = (value, at, int(PointStatus.FAULT))
-        self._send(ids)
-
-    def _flag_down(self) -> None:
-        for point_id in self._points:
-            value, at, status = self._rows.get(point_id, (None, self._to.clock(), 0))
-            self._rows[point_id] = (value, at, status | PointStatus.DOWN)
-        self._send(self._points)
 
     def _heard(self) -> None:
         """Take any answer as a sign of life."""
@@ -359,10 +356,12 @@ class Unit:
                     )
                 )
             elif change is Change.RECOVERED:
-                log.info("%s answers again", self.device.id)
+                if self._to.faults.due(self.device.id, "answers again"):
+                    log.info("%s answers again", self.device.id)
                 self._to.publish(DeviceRecovered(device_key=self.device.id, protocol="modbus"))
                 # It may have another firmware or configuration now: what it refused is asked for again.
                 self._plan = self._fresh_plan()
+                self._identified = self._status.vendor is None
                 self._wake.set()
 
     def _missed(self, error: BridgeError) -> bool:
@@ -373,23 +372,27 @@ class Unit:
         if self.liveness.state != "down":
             self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
         if Change.DOWN in changes:
-            log.error("%s is down: %s", self.device.id, error.reason)
+            if self._to.faults.due(self.device.id, "is down"):
+                log.error("%s is down: %s", self.device.id, error.reason)
             self._to.publish(DeviceDown(device_key=self.device.id, protocol="modbus", error=error.reason))
-            self._flag_down()
+            self._rows.flag_down(self._points)
         return False
 
-    def _failed(self, kind: str, reason: str) -> None:
+    def _failed(self, kind: str, error: BridgeError, where: str = "") -> None:
         self._status.errors += 1
-        self._status.last_error = reason
-        self._to.faults.tell(self.device.id, kind, reason)
+        self._status.last_error = error.reason + where
+        self._errors[kind_of(error)] += 1
+        self._to.faults.tell(self.device.id, kind, error.reason + where)
 
     async def _identify(self) -> None:
         """Ask once for vendor and model; most devices don't know the question, and that is fine."""
         self._identified = True
         try:
             async with self._line.turn(self.device.unit):
-                found = await self._line.identify(self.device.unit, min(1.0, self._line.config.timeout))
+                found = await identify(self._line, self.device.unit, min(1.0, self._line.config.timeout))
         except BridgeError as error:
             log.info("%s doesn't identify itself: %s", self.device.id, error.reason)
             return
-        self._status.vendor, self._status.model = found.get(0) or None, found.get(1) or None
+        self._status.vendor = found.vendor or None
+        self._status.model = found.model or found.product_code or None
+        self._status.firmware = found.revision or None

@@ -1,6 +1,7 @@
 """Device profiles, and reading YAML so that every error names file, line and key."""
 
 import difflib
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,6 +174,13 @@ def _all_fields(model: type[BaseModel]) -> set[str]:
 def shipped() -> list[str]:
     """Give the names of the profiles that come with the program."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+@functools.cache
+def shipped_profiles(protocol: str) -> tuple[Profile, ...]:
+    """Read all profiles of a protocol that come with the program; takes seconds the first time."""
+    found = (load_profile(name, SHIPPED) for name in shipped())
+    return tuple(profile for profile in found if profile.protocol == protocol)
 
 
 def load_profile(name: str, folder: Path, asked_by: tuple[Path, int, str] | None = None) -> Profile:

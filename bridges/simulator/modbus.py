@@ -11,7 +11,8 @@ from pymodbus.simulator import SimData, SimDevice
 from pymodbus.simulator.simcore import SimCore
 
 from bridges.config import PointProfile
-from bridges.modbus.registers import Register, decode, encode, from_binding
+from bridges.modbus.binding import from_binding
+from bridges.modbus.registers import Register, decode, encode
 from bridges.simulator import bindings, devices
 from bridges.simulator.controls import Unit
 from bridges.simulator.devices import ModbusSpec

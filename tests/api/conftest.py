@@ -13,7 +13,9 @@ from actors.audit.store import AuditStore
 from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.journal import JournalStore
+from actors.commissioning.engine import CommissioningEngine
 from actors.core.store import Store
+from actors.discovery.engine import DiscoveryEngine
 from actors.history.reader import HistoryReader
 from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
@@ -27,7 +29,8 @@ from api.app import create_app
 from api.deps import Campus, SiteActors
 from api.middleware import PAGE
 from api.stores import CAMPUS_STORES, SITE_STORES
-from tests.support import InProcess
+from tests.discovery.bridge import FakeBridge
+from tests.support import QUICK_HASHER, InProcess
 
 PASSWORD = "correct horse battery"
 
@@ -44,6 +47,7 @@ class Served:
     points: PointStore
     history: HistoryStore
     alarms: AlarmStore
+    bridge: FakeBridge
 
     def login(self, username: str, role: str) -> dict[str, str]:
         admin = self.admin
@@ -70,6 +74,11 @@ def binding(number: int) -> ProtocolBinding:
 def backups(site: str, folder: Path, actors: dict[str, Any]) -> InProcess:
     stores = {name: each for name, each in actors.items() if isinstance(each.target, Store)}
     return InProcess(BackupScheduler(site, folder, stores))
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.user.store.PasswordHasher", QUICK_HASHER)
 
 
 @pytest.fixture
@@ -115,7 +124,14 @@ def served(tmp_path: Path) -> Iterator[Served]:
         | {"journal": journal},
         engines={"history_reader": InProcess(HistoryReader(tmp_path))},
     )
+    bridge = FakeBridge()
+    finds = (site.stores["discovery"], site.nodes, site.alarms, {"bacnet": InProcess(bridge)})
+    discovery = DiscoveryEngine("north", *finds, {"ip": "bacnet"}, round_=0.01, retry=0.05)
     site.engines["backups"] = backups("north", tmp_path, site.actors())
+    site.engines["discovery_engine"] = InProcess(discovery)
+    tests = (site.stores["commissioning"], site.nodes, site.points, site.alarms, site.stores["schedules"])
+    verifier = CommissioningEngine("north", *tests, site.overrides, site.commands, {})
+    site.engines["commissioning_engine"] = InProcess(verifier)
     campus = Campus(
         name="Test",
         version="0",
@@ -127,7 +143,11 @@ def served(tmp_path: Path) -> Iterator[Served]:
     )
     campus.engines["backups"] = backups("campus", tmp_path / "campus", campus.actors())
     with TestClient(create_app(campus), client=PAGE, raise_server_exceptions=False) as client:
-        yield Served(campus, client, points, history, alarms)
+        assert client.portal is not None
+        # Not started: its loop would use the stores beside the test.
+        discovery._ready.set()
+        yield Served(campus, client, points, history, alarms, bridge)
+        client.portal.call(discovery.stop)
     others = [each.target for each in (*site.stores.values(), *campus.stores.values())]
     for store in (nodes, history, alarms, overrides, users, audit, *others):
         store.close()

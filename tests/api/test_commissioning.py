@@ -151,3 +151,32 @@ def test_what_is_not_there_is_not_found(served: Served) -> None:
     ):
         answer = served.client.request(method, path, json=body, headers=served.admin)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
+
+
+def test_items_are_verified_against_the_device(served: Served) -> None:
+    session = made(served)
+    one = f"{SESSIONS}/{session['id']}"
+    items = served.client.get(f"{one}/items", headers=served.admin).json()["items"]
+    virtual = {each["kind"]: each for each in items if each["node_id"] == "1001/analog-value-1"}
+    read = f"{ITEMS}/{virtual['read']['id']}"
+    assert post(served, f"{read}/verify").status_code == 409
+    post(served, f"{one}/start")
+    refused = post(served, f"{read}/verify", {"low": "x"})
+    assert (refused.status_code, refused.json()["error"]["detail"][0]["field"]) == (422, "low")
+    low = post(served, f"{read}/verify", {"low": 90.0}).json()
+    assert (low["state"], "below 90" in low["summary"]) == ("failed", True)
+    good = post(served, f"{read}/verify").json()
+    assert (good["state"], good["checked_by"], good["steps"][0]["value"]) == ("verified", "ana", 20.0)
+    write = f"{ITEMS}/{virtual['write']['id']}"
+    done = post(served, f"{write}/verify", {"value": 30.0, "priority": 12}).json()
+    assert [each["what"] for each in done["steps"]][1:3] == ["wrote at priority 12", "read back"]
+    assert served.client.get("/api/overrides", headers=served.admin).json()["items"] == []
+    listed = served.client.get(f"{read}/checks", headers=served.admin).json()["items"]
+    assert [each["state"] for each in listed] == ["verified", "failed"]
+    assert served.client.get(read, headers=served.admin).json()["result_by"] == "ana"
+    actions = [
+        each["action"] for each in served.client.get("/api/audit", headers=served.admin).json()["items"]
+    ]
+    assert actions.count("verify_commission_item") == 3
+    operator = served.login("otto", "viewer")
+    assert served.client.post(f"{read}/verify", headers=operator).status_code == 403

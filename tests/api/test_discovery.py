@@ -81,3 +81,82 @@ def test_wrong_questions_and_missing_permissions(served: Served) -> None:
     assert client.post("/api/discovery/1/ignore", headers=viewer).status_code == 403
     assert client.delete("/api/discovery/1", headers=viewer).status_code == 403
     assert client.get("/api/discovery/devices").status_code == 401
+
+
+def test_a_scan_is_begun_followed_and_cancelled(served: Served) -> None:
+    client, admin = served.client, served.admin
+    assert client.get("/api/discovery/networks", headers=admin).json()["items"] == [
+        {"id": "ip", "protocol": "bacnet", "site": "north"}
+    ]
+    begun = client.post("/api/discovery/scan", json={"protocol": "bacnet"}, headers=admin)
+    assert (begun.status_code, begun.json()["state"], begun.json()["networks"]) == (202, "running", ["ip"])
+    busy = client.post("/api/discovery/scan", json={"protocol": "bacnet"}, headers=admin)
+    assert (busy.status_code, "one is running" in busy.json()["error"]["message"]) == (409, True)
+    one = f"/api/discovery/scans/{begun.json()['id']}"
+    assert client.get(one, headers=admin).json()["state"] == "running"
+    ended = client.post(f"{one}/cancel", headers=admin)
+    assert (ended.status_code, ended.json()["state"]) == (200, "cancelled")
+    assert client.post(f"{one}/cancel", headers=admin).status_code == 409
+    for body, field in (
+        ({"protocol": "modbus"}, "protocol"),
+        ({"protocol": "bacnet", "networks": ["x"]}, "networks"),
+        ({"protocol": "bacnet", "low": 5, "high": 1}, "high"),
+        ({"protocol": "knx"}, "protocol"),
+    ):
+        refused = client.post("/api/discovery/scan", json=body, headers=admin)
+        assert (refused.status_code, refused.json()["error"]["detail"][0]["field"]) == (422, field)
+    actions = {each["action"] for each in client.get("/api/audit", headers=admin).json()["items"]}
+    assert {"begin_scan", "cancel_scan"} <= actions
+
+
+def test_a_device_is_proposed_accepted_and_given_back(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    shown = client.get("/api/discovery/3/proposal", headers=admin).json()
+    assert (shown["node_id"], shown["parent_id"], len(shown["points"])) == ("1002", "north", 1)
+    body = {"name": "VAV", "changes": [{"point_key": "analog-input-1", "name": "Zone Temp"}]}
+    done = client.post("/api/discovery/3/accept", json=body, headers=admin).json()
+    assert (done["state"], done["created_node_ids"]) == ("accepted", ["1002", "1002/analog-input-1"])
+    node = client.get("/api/nodes/1002/analog-input-1", headers=admin).json()
+    assert (node["dis"], node["parent_id"]) == ("Zone Temp", "1002")
+    again = client.post("/api/discovery/3/accept", headers=admin)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
+    assert client.post("/api/discovery/3/restore", headers=admin).status_code == 409
+    assert client.delete("/api/nodes/1002?recursive=true", headers=admin).status_code < 300
+    assert client.post("/api/discovery/3/restore", headers=admin).json()["state"] == "discovered"
+    [entry] = [
+        each
+        for each in client.get("/api/audit", headers=admin).json()["items"]
+        if each["action"] == "accept_device"
+    ]
+    assert (entry["user"], entry["detail"]["nodes"]) == ("ana", 2)
+
+
+def test_several_are_accepted_and_each_is_answered_for(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    body = {"devices": [{"id": 3}, {"id": 99}, {"id": 1, "parent_id": "nowhere"}]}
+    answer = client.post("/api/discovery/accept", json=body, headers=admin).json()
+    assert [each["id"] for each in answer["accepted"]] == [3]
+    assert set(answer["refused"]) == {"99", "1"}
+    assert "nowhere" in answer["refused"]["1"]
+
+
+def test_an_operator_may_look_and_not_accept(served: Served) -> None:
+    fill(served)
+    operator = served.login("otto", "operator")
+    client = served.client
+    assert client.get("/api/discovery/3/proposal", headers=operator).status_code == 200
+    for path in ("scan", "accept", "3/accept", "scans/1/cancel"):
+        assert client.post(f"/api/discovery/{path}", json={}, headers=operator).status_code == 403
+
+
+def test_a_site_that_is_away_is_said_so(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    served.campus.sites["north"].leave("cut off")
+    for path in ("scan", "3/accept"):
+        answer = client.post(
+            f"/api/discovery/{path}", json={"protocol": "bacnet"} if path == "scan" else None, headers=admin
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "site_unreachable")

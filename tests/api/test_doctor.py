@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from api import doctor
 from api.cli import app
-from api.cluster import RUNNING, note
 from api.doctor import check_campus, check_certificate, check_folder, check_head, check_port, check_token
 from api.findings import Finding, judge_certificate, judge_clock
+from api.leftovers import RUNNING, note
 from api.raynode import Head, running_head, version
 from api.settings import tls
 from tests.certify import authority, certify
@@ -125,12 +125,12 @@ def test_the_campus_tells_of_versions_clocks_and_hosts() -> None:
 def test_the_command_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     ended = CliRunner().invoke(
         app,
-        ["doctor", "--data", str(tmp_path / "none"), "--url", "http://127.0.0.1:1", "--head", "127.0.0.1:1"],
+        ["doctor", "--data", str(tmp_path / "none"), "--url", "http://127.0.0.9:1", "--head", "127.0.0.1:1"],
     )
     assert ended.exit_code == 1
     assert isinstance(ended.exception, SystemExit)
     assert "make it: install -d" in ended.output
-    assert "no campus answers at http://127.0.0.1:1" in ended.output
+    assert "no campus answers at http://127.0.0.9:1" in ended.output
     assert "copy the head's ray-token" in ended.output
     wrong = CliRunner().invoke(app, ["doctor", "--head", "x:y"])
     assert wrong.exit_code == 2

@@ -11,6 +11,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from actors.core.metrics import CALL_SECONDS, COUNTERS, GAUGES
 from api.config import load
+from bridges.profiles import shipped_profiles
 from tests.api.conftest import Served
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,20 @@ def test_the_other_devices_of_the_readme_fit_into_a_site(tmp_path: Path, number:
     path.write_text(SITE + textwrap.indent(textwrap.dedent(BLOCKS[number]), "    "))
     [site] = load(path).config.sites
     assert len(site.networks) == len(site.devices) == 1
+
+
+def test_the_devices_of_the_modbus_page_fit_into_a_site(tmp_path: Path) -> None:
+    [block] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/modbus.md").read_text(), flags=re.DOTALL)
+    path = tmp_path / "campus.yaml"
+    path.write_text(SITE + textwrap.indent(textwrap.dedent(block), "    "))
+    [site] = load(path).config.sites
+    assert len(site.networks) == len(site.devices) == 3
+
+
+def test_the_modbus_page_names_every_profile_of_a_maker() -> None:
+    text = (ROOT / "docs/modbus.md").read_text()
+    for profile in shipped_profiles("modbus"):
+        assert profile.vendor == "OpenCrate" or f"`{profile.profile}`" in text, profile.profile
 
 
 def test_the_profile_of_the_readme_is_one(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_consumption_is_listed_summed_up_and_exported(served: Served) -> None:
         "totals": [{"kind": "electric", "unit": "kWh", "meters": 1, "consumption": 31.5}],
         "costs": {"EUR": "6.30"},
         "partial": False,
+        "unreachable_sites": [],
     }
     assert call(served, "GET", f"/api/energy/summary?{times}")["costs"] == {"EUR": "2.10"}
     answer = served.client.get(f"/api/energy/export?{times}", headers=served.admin)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import ActorUnavailableError
 
 from actors.bus.bus import EventBus
 from actors.core.errors import BadInputError, NotFoundError, UnreachableError
 from actors.core.health import Health
 from actors.node.models import Node, NodeType
-from api.deps import Campus, over_sites
-from api.federation import BRIDGES, MAIN, Federation
+from api.deps import Campus, from_sites, over_sites
+from api.federation import BRIDGES, LOOKED_AT, MAIN, Federation
 from api.following import follow_site
 from tests.support import InProcess
 
@@ -23,9 +24,10 @@ class Plain:
 
     def __init__(self, host: str) -> None:
         self.host = host
+        self.clock = NOON
 
     def health(self) -> Health:
-        return Health(name="x", host=self.host)
+        return Health(name="x", host=self.host, time=self.clock)
 
     def get(self, node_id: str) -> Any:
         raise NotFoundError("node", node_id)
@@ -36,10 +38,12 @@ class Cut:
 
     def __init__(self, host: "Host", target: Any) -> None:
         self._host, self._there = host, InProcess(target)
+        self.refuses = 0
+        """Calls that are refused, as Ray does until it has a connection again."""
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._there, name)
-        host = self._host
+        host, actor = self._host, self
 
         class Method:
             def remote(self, *args: Any) -> Any:
@@ -47,6 +51,9 @@ class Cut:
                     host.calls += 1
                     if host.cut:
                         await asyncio.Event().wait()
+                    if actor.refuses:
+                        actor.refuses -= 1
+                        raise ActorUnavailableError("no connection", None)
                     return await method.remote(*args)
 
                 return asyncio.ensure_future(call())
@@ -116,6 +123,13 @@ async def test_a_site_that_has_not_joined_yet_is_there_and_away(tmp_path: Path) 
         await site.call("nodes", "get", "x")
 
 
+async def test_why_a_site_is_away_stays_said_until_its_actors_are_there(tmp_path: Path) -> None:
+    found = campus()
+    following = federation(found, View(), tmp_path, north="North Building")
+    await following.step()
+    assert found.site("north").away == "it has not joined yet"
+
+
 async def test_a_site_comes_goes_and_comes_back(tmp_path: Path) -> None:
     found, view, host = campus(), View(), Host("one")
     following = federation(found, view, tmp_path)
@@ -145,6 +159,108 @@ async def test_a_site_comes_goes_and_comes_back(tmp_path: Path) -> None:
     await following.step()
     assert site.away is None
     await host.leave()
+
+
+async def test_a_site_is_back_with_the_first_answer_and_calls_wait_for_actors_that_are_not_awake(
+    tmp_path: Path,
+) -> None:
+    found, view, host = campus(), View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    site = found.site("north")
+    while site.asleep:  # noqa: ASYNC110 - nothing to wait for but the outcome
+        await asyncio.sleep(0.01)
+    port = view.ports["north"]
+    await host.leave()
+    await following.step()
+    host.cut = False
+    await host.listen(port)
+    host.actors["nodes"].refuses = host.actors["history"].refuses = 3
+    await following.step()
+    assert site.away is None
+    assert set(site.asleep) >= {"nodes", "history"}
+    health = await site.call("history", "health")
+    assert (health.host, host.actors["history"].refuses) == ("one", 0)
+    assert "history" not in site.asleep
+    await host.leave()
+
+
+async def test_an_actor_that_stays_asleep_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.federation.WAKING", 0.3)
+    found, view, host = campus(), View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    host.actors["history"].refuses = 1_000_000
+    await following.step()
+    site = found.site("north")
+    with pytest.raises(UnreachableError, match=r"no answer within 0\.05 s"):
+        await site.call("history", "health", timeout=0.05)
+    with pytest.raises(UnreachableError, match="it is restarting"):
+        await site.call("history", "health")
+    assert site.asleep == {}
+    await following.close()
+    await host.leave()
+
+
+async def test_the_clock_of_a_sites_host_is_compared_with_ours(tmp_path: Path) -> None:
+    found, view, host = campus(), View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    assert found.site("north").clock_skew == 0
+    for name in LOOKED_AT:
+        late = Plain("one")
+        late.clock -= 90_000
+        host.actors[name] = Cut(host, late)
+        setattr(found.site("north"), name, host.actors[name])
+    await following.step()
+    assert found.site("north").clock_skew == -90_000
+    await following.close()
+    await host.leave()
+
+
+async def test_sites_stay_as_they_are_while_rays_head_tells_nothing(tmp_path: Path) -> None:
+    found, view, host = campus(), View(), Host("one")
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+
+    def silent() -> list[str]:
+        raise OSError("no way to Ray's head")
+
+    view.names = silent  # type: ignore[method-assign]
+    await following.step()
+    assert found.site("north").away is None
+    await host.leave()
+
+
+async def test_each_site_is_followed_by_itself(tmp_path: Path) -> None:
+    found, view = campus(), View()
+    hosts = {name: Host(name) for name in ("north", "south")}
+    for name, host in hosts.items():
+        view.hosts[name], view.ports[name] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    following.start()
+    async with asyncio.timeout(30):
+        while not found.sites.keys() >= {"north", "south"}:  # noqa: ASYNC110 - nothing to wait for but that
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*(each.back() for each in found.sites.values()))
+        hosts["north"].cut = True
+        port = view.ports["south"]
+        await hosts["south"].leave()
+        while found.site("south").away is None:  # noqa: ASYNC110 - nothing to wait for but the outcome
+            await asyncio.sleep(0.01)
+        hosts["south"].cut = False
+        await hosts["south"].listen(port)
+        await found.site("south").back()
+        while found.site("north").away is None:  # noqa: ASYNC110 - nothing to wait for but the outcome
+            await asyncio.sleep(0.01)
+    await following.close()
+    for host in hosts.values():
+        await host.leave()
 
 
 async def test_a_call_that_waits_ends_when_its_site_goes(tmp_path: Path) -> None:
@@ -224,6 +340,12 @@ async def test_lists_name_the_sites_that_are_away(tmp_path: Path) -> None:
 
     page = await over_sites(found.chosen(None), 10, None, read)
     assert (page.items, page.unreachable_sites) == ([{"host": "one"}], ["south"])
+    answers, away = await from_sites(found.chosen(None), "nodes", "health")
+    assert ([each.host for each in answers], away) == (["one"], ["south"])
+    with pytest.raises(UnreachableError, match="site south"):
+        await from_sites(found.chosen("south"), "nodes", "health")
+    with pytest.raises(NotFoundError):
+        await from_sites(found.chosen(None), "nodes", "get", "x")
     await host.leave()
 
 
@@ -274,6 +396,7 @@ async def test_the_site_of_an_id_is_found_and_an_ambiguous_one_is_answered_with_
     await following.step()
     assert (await found.site_of("1001/analog-input-1")).id == "south"
     hosts["west"].actors["nodes"] = found.site("west").nodes = Cut(hosts["west"], Knows("west"))
+    found.places.forget("1001/analog-input-1")
     with pytest.raises(BadInputError, match="one of south, west"):
         await found.site_of("1001/analog-input-1")
     assert (await found.site_of("1001/analog-input-1", "west")).id == "west"

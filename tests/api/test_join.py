@@ -1,6 +1,8 @@
 """A building's host: what it raises, when it joins, and when it goes on alone."""
 
 import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from api import join
 from api.config import load
 from api.foreground import Stop, UsageError
 from api.join import Building, Options, read_sites
-from api.raynode import Head, NodeError, check_version
+from api.raynode import Head, NodeError, check_version, reason
+from api.settings import tls
 from api.up import head_of
 
 CAMPUS = """
@@ -91,13 +94,20 @@ def test_an_older_host_is_refused_by_name(own: str, heads: str, refused: str | N
             check_version(own, heads)
 
 
+def test_what_ray_said_is_the_reason() -> None:
+    assert reason("") == "it said nothing"
+    assert reason("one\n\n  two  \n") == "two"
+    said = "RuntimeError: Version mismatch: started with:\n    Ray: 2.60.0\nThis one with:\n    Ray: 2.99.0\n"
+    assert reason(said) == "Version mismatch: started with: Ray: 2.60.0 This one with: Ray: 2.99.0"
+
+
 class Fakes:
     """Building with its two lives replaced: what it does is noted, and the head answers as told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, **more: Any) -> None:
         self.said = io.StringIO()
         self.done: list[str] = []
-        chosen = options(folder, "north")
+        chosen = options(folder, "north", **more)
         console = Console(file=self.said)
         self.building = Building(chosen, read_sites(chosen), console, Stop())
         monkeypatch.setattr(join, "AGAIN", 0.0)
@@ -137,3 +147,31 @@ def test_a_host_that_is_refused_does_not_leave_its_building_dark(
     fakes.refused = "this host has version 0.1.0, older than the head's 0.2.0: upgrade this host"
     fakes.building.run()
     assert fakes.done == ["joined", f"alone: can't be joined: {fakes.refused}"]
+
+
+def test_a_host_whose_certificate_is_no_good_begins_again_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    began: list[Any] = []
+
+    def begin(program: str, arguments: list[str], environment: dict[str, str]) -> None:
+        began.extend([arguments[1:], environment])
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execve", begin)
+    monkeypatch.setattr(sys, "argv", ["opencrate", "join", "--tls", "certs", "--site", "north", "--tls=more"])
+    for key, value in tls(str(tmp_path)).items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("OPENCRATE_TLS", str(tmp_path))
+    with pytest.raises(SystemExit):
+        join.run(options(tmp_path, "north"), Console(file=io.StringIO()))
+    assert began[0] == ["-m", "api", "join", "--site", "north"]
+    assert not {"RAY_USE_TLS", "RAY_TLS_CA_CERT", "OPENCRATE_TLS"} & began[1].keys()
+    assert "ca.crt that can be read" in began[1][join.ALONE]
+
+
+def test_a_host_that_is_not_to_join_asks_no_head(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fakes = Fakes(monkeypatch, tmp_path, alone="host.crt has ended")
+    monkeypatch.setattr(Head, "answers", lambda self, wait=2.0: True)
+    fakes.building.run()
+    assert fakes.done == ["alone: is not asked: host.crt has ended"]

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from api.web.alarms import urgency
-from api.web.pages import comfort, host_rows
+from api.web.model import Model
+from api.web.pages import comfort, device_row, device_words, host_rows
+from api.web.registers import cells, summary
+from api.web.session import point_path, site_of
 from api.web.trends import bands, options_of
 
 
@@ -81,6 +84,24 @@ def test_what_waits_for_somebody_is_listed_first() -> None:
     assert names == ["worst", "gone but unseen", "low", "seen", "shelved"]
 
 
+def test_a_device_is_told_with_its_answers_and_errors() -> None:
+    device = {
+        "protocol": "modbus",
+        "address": "10.0.0.5:502 unit 3",
+        "points": 1,
+        "state": "online",
+        "last_seen": None,
+        "answer_ms": 12.345,
+        "errors": 2,
+        "last_error": "no answer within 2 s",
+    }
+    told = "modbus 10.0.0.5:502 unit 3, 1 point, heard now, answers in 12.3 ms, 2 errors"
+    assert device_words(device, 0) == told
+    down = device | {"state": "down"}
+    told = "modbus 10.0.0.5:502 unit 3, 1 point, heard never, 2 errors: no answer within 2 s"
+    assert device_words(down, 0) == told
+
+
 def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
     here = {
         "name": "head-1",
@@ -91,6 +112,7 @@ def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
         "reachable": True,
         "reason": None,
         "last_contact": None,
+        "clock_skew_s": 1.9,
     }
     away = here | {
         "name": "box-7",
@@ -101,12 +123,129 @@ def test_a_host_that_is_away_is_told_with_its_sites_and_since_when() -> None:
         "reachable": False,
         "reason": "no answer",
         "last_contact": "1970-01-01T00:00:10.000Z",
+        "clock_skew_s": -90.0,
     }
     assert host_rows([here, away], 70_000) == [
         ("head-1", "online", "head at 10.0.0.1, version 0.1.0"),
         (
             "box-7",
             "down",
-            "north, south at an unknown address, version unknown, heard 1 min ago: no answer",
+            "north, south at an unknown address, version unknown, clock 90.0 s behind the head's,"
+            " heard 1 min ago: no answer",
         ),
     ]
+
+
+class Lists:
+    """A session of which only lists are asked."""
+
+    def __init__(self, sites: dict[str, bool]) -> None:
+        self.sites = sites
+
+    async def all(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        if path == "/api/sites":
+            return [
+                {"id": each, "name": f"{each} Building", "reachable": there}
+                for each, there in self.sites.items()
+            ]
+        there = [each for each, there in self.sites.items() if there]
+        if path == "/api/points":
+            return [
+                {"id": "1001/temp", "site": each, "parent": "1001", "dis": f"Temp of {each}", "value": 1.0}
+                for each in there
+            ]
+        kind = params["type"]
+        if kind == "Space":
+            return []
+        is_site = kind == "Site"
+        return [
+            {
+                "id": each if is_site else "1001",
+                "site": each,
+                "node_type": kind,
+                "parent_id": None if is_site else each,
+                "dis": f"{each} Building" if is_site else f"AHU of {each}",
+            }
+            for each in there
+        ]
+
+
+async def loaded(model: Model, **sites: bool) -> Model:
+    await model.load(Lists(sites))  # type: ignore[arg-type]
+    return model
+
+
+async def test_buildings_that_number_alike_are_both_in_the_tree() -> None:
+    model = await loaded(Model(), north=True, south=True)
+    assert model.roots == ["north@north", "south@south"]
+    assert model.children["south@south"] == ["1001@south"]
+    assert (model.name("1001@north"), model.name("1001@south")) == ("AHU of north", "AHU of south")
+    assert [each["id"] for each in model.points_of("1001@south")] == ["1001/temp@south"]
+    assert model.equipment_of("1001/new@south") == "1001@south"
+    model.take([{"id": "1001/temp", "site": "south", "parent": "1001", "value": 2.0}])
+    assert (model.points["1001/temp@north"]["value"], model.points["1001/temp@south"]["value"]) == (1.0, 2.0)
+    assert model.name("9/x@south") == "9/x"
+
+
+async def test_a_device_is_told_with_its_building_where_there_are_several() -> None:
+    device = {
+        "device_key": "1001",
+        "site": "south",
+        "protocol": "bacnet",
+        "address": "10.0.0.9",
+        "points": 2,
+        "state": "down",
+        "last_seen": None,
+        "last_error": "silent",
+        "answer_ms": None,
+        "errors": 0,
+    }
+    model = await loaded(Model(), north=True, south=True)
+    told = "bacnet 10.0.0.9, 2 points, heard never: silent"
+    assert device_row(model, device, 0) == ("AHU of south (1001)", "down", f"south: {told}")
+    model = await loaded(Model(), south=True)
+    assert device_row(model, device, 0) == ("AHU of south (1001)", "down", told)
+
+
+async def test_one_building_is_named_by_ids_alone() -> None:
+    model = await loaded(Model(), north=True)
+    assert (model.roots, list(model.points)) == (["north"], ["1001/temp"])
+
+
+async def test_a_building_that_is_away_stays_in_the_tree() -> None:
+    model = await loaded(await loaded(Model(), north=True, south=True), north=True, south=False)
+    assert model.away == {"south"}
+    assert model.children["south@south"] == ["1001@south"], "what was known before is kept"
+    assert "1001/temp@south" in model.points
+    fresh = await loaded(Model(), north=True, south=False)
+    assert fresh.roots == ["north@north", "south@south"]
+    assert fresh.name("south@south") == "south Building"
+    assert fresh.points_of("1001@south") == []
+
+
+def test_a_key_gives_the_route() -> None:
+    assert [site_of(each) for each in ("1001/temp", "1001/temp@south")] == [None, "south"]
+    assert point_path("1001/temp", "/write") == "/api/points/1001%2Ftemp/write"
+    assert (
+        point_path("1001/temp@south", "/gaps", "/api/history") == "/api/history/1001%2Ftemp/gaps?site=south"
+    )
+
+
+def test_registers_are_shown_in_each_byte_order() -> None:
+    values = {
+        "float32": {"big-endian": 12.5, "little-endian": None, "big-endian-word-swap": 2.3458903e-41},
+        "uint16": {"big-endian": 16712.0, "little-endian": 18497.0},
+    }
+    there = {"address": 3, "raw": 0x4148, "error": None, "hex": "4148", "text": "AH", "values": values}
+    assert cells(there, "float32") == ["3", "4148", "16712", "AH", "12.5", "2.34589e-41", "", ""]
+    assert cells(there, "uint16") == ["3", "4148", "16712", "AH", "16712", "", "", "18497"]
+    assert cells(there, "uint64") == ["3", "4148", "16712", "AH", "", "", "", ""]
+    bit = {"address": 3, "raw": 1, "error": None, "hex": None, "text": None, "values": {}}
+    assert cells(bit, "float32") == ["3", "", "1", "", "", "", "", ""]
+    gone = bit | {"raw": None, "error": "illegal data address (2)"}
+    assert cells(gone, "float32") == ["3", "", "illegal data address (2)", "", "", "", "", ""]
+
+
+def test_what_came_of_a_look_is_said() -> None:
+    assert summary(20, 0, 1) == "20 of 20 read, in 1 request."
+    assert summary(20, 2, 5) == "18 of 20 read, in 5 requests. The device doesn't give the others."

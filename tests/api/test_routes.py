@@ -31,6 +31,7 @@ WITHOUT_SITE = {
     "/api/webhooks/{endpoint_id}/deliveries",
     "/api/export/backfills",
     "/api/export/targets/{target_id}/state",
+    "/api/discovery/modbus/profiles",
 }
 """Lists of the campus whose records belong to no site."""
 

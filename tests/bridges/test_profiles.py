@@ -184,3 +184,43 @@ def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
 def test_an_alarm_that_says_two_things_or_nothing_is_refused(alarm: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         AlarmDefaults.model_validate(alarm)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "says"),
+    [
+        ("fingerprint", "{address: 1, values: [1]}", "fingerprint.register: this key is needed"),
+        ("fingerprint", "{register: coil, address: 1, values: [1]}", "fingerprint.register"),
+        ("fingerprint", "{register: input, address: 1, values: []}", "fingerprint.values"),
+        ("identified_by", "[{model: X}]", "vendor: this key is needed"),
+        ("max_registers", "126", "max_registers: 126 is not valid"),
+        ("max_gap", "-1", "max_gap: -1 is not valid"),
+    ],
+)
+def test_what_a_profile_says_of_its_devices_is_checked(
+    tmp_path: Path, key: str, text: str, says: str
+) -> None:
+    points = "points:\n  - {id: a, register: holding, address: 0}\n"
+    (tmp_path / "my.yaml").write_text(f"profile: my\ndis: Mine\nprotocol: modbus\n{key}: {text}\n{points}")
+    with pytest.raises(ConfigFileError) as caught:
+        load_profile("my.yaml", tmp_path)
+    assert says in str(caught.value)
+
+
+def test_what_is_for_modbus_is_refused_in_a_bacnet_profile(tmp_path: Path) -> None:
+    points = 'points:\n  - {object: "analog-input,1"}\n'
+    (tmp_path / "my.yaml").write_text(
+        f"profile: my\ndis: Mine\nprotocol: bacnet\nmax_registers: 16\n{points}"
+    )
+    with pytest.raises(ConfigFileError, match="max_registers is for modbus profiles only"):
+        load_profile("my.yaml", tmp_path)
+
+
+@pytest.mark.parametrize(("transport", "fits"), [("tcp", True), ("rtu-over-tcp", False)])
+def test_unit_0_is_the_broadcast_address_of_a_serial_line(tmp_path: Path, transport: str, fits: bool) -> None:
+    text = GOOD.replace("port: 5020", f"port: 5020, transport: {transport}").replace("unit: 3", "unit: 0")
+    if fits:
+        load(write(tmp_path, text))
+        return
+    with pytest.raises(ConfigFileError, match=r":17: .*unit: unit 0 is none of a serial line: 1 to 247"):
+        load(write(tmp_path, text))

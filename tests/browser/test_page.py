@@ -107,7 +107,14 @@ def test_without_a_login_every_view_leads_to_the_login_page(visit: Visit) -> Non
 
 def test_every_view_fits_the_screen(visit: Visit) -> None:
     visit.login()
-    for path in ("/", "/equipment?id=1101", "/trends?p=1101%2Fanalog-input-1", "/alarms", "/health"):
+    for path in (
+        "/",
+        "/equipment?id=1101",
+        "/trends?p=1101%2Fanalog-input-1",
+        "/alarms",
+        "/health",
+        "/registers",
+    ):
         page = visit.see(path)
         page.wait_for_timeout(1000)
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -198,3 +205,42 @@ def test_health_shows_components_and_devices(visit: Visit) -> None:
     page = visit.see("/health")
     expect(page.locator(".oc-main")).to_contain_text("history@north", timeout=PATIENCE)
     expect(page.locator(".oc-main")).to_contain_text("Boiler Plant")
+
+
+def test_registers_of_a_modbus_unit_are_read(visit: Visit) -> None:
+    visit.login()
+    page = visit.see("/registers")
+    page.get_by_label("Table").click()
+    page.get_by_role("option", name="Input registers").click()
+    page.get_by_role("button", name="Read").click()
+    expect(page.get_by_role("status").filter(has_text="read, in")).to_be_visible()
+    expect(page.locator(".oc-table tbody tr")).to_have_count(20)
+    page.get_by_label("Address, from 0").fill("60000")
+    page.get_by_role("button", name="Read").click()
+    expect(page.locator(".oc-table tbody tr").first).to_contain_text("illegal data address (2)")
+
+
+def test_discovery_offers_scans_and_shows_what_was_found(visit: Visit, admin: System) -> None:
+    visit.login()
+    page = visit.see("/discovery")
+    page.get_by_role("button", name="Scan", exact=True).click()
+    row = page.locator(".oc-found").filter(has_text="bacnet 1001 at")
+    expect(row).to_be_visible(timeout=2 * PATIENCE)
+    row.get_by_role("link").click()
+    main = page.locator(".oc-main")
+    # The demo's campus.yaml has all its points, so that nothing is left to accept.
+    expect(main).to_contain_text("points are in the model already", timeout=PATIENCE)
+    expect(main).to_contain_text("Supply Air Temp")
+
+
+def test_a_session_is_begun_and_its_items_verified(visit: Visit, admin: System) -> None:
+    made = admin.post("/api/commissioning/sessions", {"name": "VAV-2 test", "node_id": "1102"})
+    visit.login()
+    page = visit.see("/commissioning")
+    page.get_by_text("VAV-2 test").click()
+    page.get_by_role("button", name="Begin", exact=True).click(timeout=PATIENCE)
+    row = page.locator(".oc-found").filter(has_text="1102/analog-input-1").filter(has_text="Read")
+    row.get_by_role("button", name="Verify").click(timeout=PATIENCE)
+    expect(row).to_contain_text("Verified", timeout=PATIENCE)
+    expect(row).to_contain_text("reads")
+    admin.http.delete(f"/api/commissioning/sessions/{made['id']}")

@@ -99,7 +99,7 @@ class System:
         return descendants(self.process.pid)
 
 
-def until(check: Callable[[], Any], seconds: float, what: str) -> Any:
+def until(check: Callable[[], Any], seconds: float, what: str, pause: float = 0.25) -> Any:
     """Ask again and again until the answer is true; fail with `what` after some seconds."""
     deadline = time.monotonic() + seconds
     while True:
@@ -107,4 +107,4 @@ def until(check: Callable[[], Any], seconds: float, what: str) -> Any:
         if answer:
             return answer
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.25)
+        time.sleep(pause)

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from actors.core.metrics import CALL_SECONDS, COUNTERS, GAUGES
-from tests.cluster.system import System, free_port, until
+from tests.cluster.conftest import Demo
+from tests.cluster.system import free_port, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -54,19 +55,10 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    folder = tmp_path_factory.mktemp("metrics")
-    port = free_port()
-    system = System(folder / "data", "--demo", "--metrics-port", str(port))
-    try:
-        system.wait_up()
-        found = Prometheus(folder, port)
-        try:
-            yield found
-        finally:
-            found.close()
-    finally:
-        system.stop()
+def prometheus(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    found = Prometheus(tmp_path_factory.mktemp("metrics"), demo.metrics_port)
+    yield found
+    found.close()
 
 
 @pytest.mark.parametrize("name", [*GAUGES, *COUNTERS, f"{CALL_SECONDS}_count"])

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from api.processes import alive
+from tests.cluster.conftest import Demo
 from tests.cluster.system import ADMIN, OPENCRATE, System, environment, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -19,14 +19,9 @@ SETPOINT_NAME = "Zone Setpoint"
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    running = System(tmp_path_factory.mktemp("up") / "data", "--demo").wait_up()
-    try:
-        running.setup()
-        until(lambda: len(fresh(running)) >= 150, 180, "150 points have fresh values")
-        yield running
-    finally:
-        running.stop()
+def system(demo: Demo) -> System:
+    until(lambda: len(fresh(demo.system)) >= 150, 180, "150 points have fresh values")
+    return demo.system
 
 
 def age(point: dict[str, object]) -> float:
@@ -202,7 +197,9 @@ def test_a_second_up_on_the_same_data_is_refused_with_the_reason(system: System)
     assert "Traceback" not in done.stderr
 
 
-def test_a_stop_leaves_no_process_and_a_start_finds_everything(tmp_path: Path) -> None:
+def test_a_stop_leaves_no_process_and_a_start_finds_everything_also_after_kill_9_of_the_command(
+    tmp_path: Path,
+) -> None:
     first = System(tmp_path / "data", "--demo").wait_up()
     try:
         first.setup()
@@ -227,19 +224,14 @@ def test_a_stop_leaves_no_process_and_a_start_finds_everything(tmp_path: Path) -
         assert {each["time"] for each in samples} <= kept
         family = second.family()
     finally:
-        second.stop(signal.SIGINT)
-    until(lambda: not alive(family), 60, "all processes have ended")
-
-
-def test_after_kill_9_of_the_command_itself_the_next_start_works(tmp_path: Path) -> None:
-    first = System(tmp_path / "data", "--demo").wait_up()
-    first.setup()
-    family = first.family()
-    first.process.kill()
-    first.process.wait()
-    second = System(tmp_path / "data", "--demo").wait_up()
+        second.process.kill()
+        second.process.wait()
+    third = System(tmp_path / "data", "--demo").wait_up()
     try:
-        second.login(**ADMIN)
+        third.login(**ADMIN)
+        assert third.get("/api/nodes/room-9")["dis"] == "Room 9"
         assert not alive(family)
+        family = third.family()
     finally:
-        second.stop()
+        third.stop(signal.SIGINT)
+    until(lambda: not alive(family), 60, "all processes have ended")

@@ -25,7 +25,7 @@ OF_EVERY_STORE = {"config_version", "event_outbox", "retention_clock"}
 TABLES: dict[str, set[str]] = {
     # Named by the reference.
     "nodes": {"node", "node_tag", "node_ref", "node_property", "node_capability", "protocol_binding"},
-    "discovery": {"discovered_device", "discovered_point", "discovery_scan"},
+    "discovery": {"discovered_device", "discovered_point", "discovery_accept", "discovery_scan"},
     "notifications": {
         "recipient",
         "routing_rule",
@@ -35,7 +35,7 @@ TABLES: dict[str, set[str]] = {
         "notification_log",
     },
     "mqtt": {"mqtt_broker", "mqtt_topic_pattern"},
-    "commissioning": {"commission_session", "commission_item"},
+    "commissioning": {"commission_session", "commission_item", "commission_check", "commission_write"},
     "reports": {"report_definition", "report_schedule", "report_execution"},
     "energy": {"utility_rate", "energy_meter", "energy_baseline", "energy_rollup"},
     "webhooks": {"webhook_endpoint", "webhook_delivery", "webhook_config"},

@@ -3,10 +3,10 @@
 `OPENCRATE_CRASH_KILLS=50` makes a long run of it; how many of what there were is printed (`pytest -s`).
 """
 
+import contextlib
+import multiprocessing
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +14,12 @@ import pytest
 
 from api.stores import CAMPUS_STORES, SITE_STORES
 from tests.crash.cases import CASES
-from tests.crash.worker import Outbox, deletes
+from tests.crash.worker import Outbox, deletes, main
 
 KILLS = int(os.environ.get("OPENCRATE_CRASH_KILLS", "3"))
-ROOT = Path(__file__).parents[2]
+FORKS = multiprocessing.get_context("forkserver")
+"""A process that has imported all stores once: a worker of its own interpreter takes seconds to begin."""
+FORKS.set_forkserver_preload(["pytest", "tests.crash.worker"])
 
 
 def test_every_store_is_killed() -> None:
@@ -26,28 +28,28 @@ def test_every_store_is_killed() -> None:
 
 def run_until_killed(name: str, folder: Path, first: int, seconds: float) -> list[int]:
     """Let the worker run from operation `first` for some seconds, kill it, give what it acknowledged."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.worker", name, str(folder), str(first)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    begun = process.stdout.readline()
-    assert begun == "ready\n", process.stderr.read()
+    hear, say = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=main, args=(name, str(folder), first, say))
+    process.start()
+    say.close()
+    assert hear.recv() == -1
     # A busy machine may take longer for the first operation than the whole run should.
-    said = process.stdout.readline()
-    time.sleep(seconds)
-    assert process.poll() is None, process.stderr.read()
+    said: list[int] = [hear.recv()]
+    # The pipe holds little: what isn't heard meanwhile would stop the worker.
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if hear.poll(left):
+            said.append(hear.recv())
+    assert process.is_alive()
     process.kill()
-    said += process.stdout.read()
-    process.stdout.close()
-    process.stderr.close()
-    process.wait()
-    # The last line may be cut in the middle: it was printed after the commit, but not wholly.
-    return [int(line) for line in said.split("\n")[:-1]]
+    # The last message may be cut in the middle: it was sent after the commit, but not wholly.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            said.append(hear.recv())
+    process.join()
+    process.close()
+    hear.close()
+    return said
 
 
 @pytest.mark.timeout(600)

@@ -1,10 +1,9 @@
-"""A store under load, in a process that somebody kills: `python -m tests.crash.worker STORE FOLDER FIRST`.
+"""A store under load, in a process that somebody kills.
 
-Operation n makes record n; every fourth deletes the record that was made two operations before. A line "n"
-says that operation n has returned.
+Operation n makes record n; every fourth deletes the record that was made two operations before.
 """
 
-import sys
+from multiprocessing.connection import Connection
 from typing import Any
 
 from tests.crash.cases import CASES
@@ -26,11 +25,12 @@ def deletes(number: int) -> int | None:
     return number - 2 if number % 4 == 3 else None
 
 
-def main(name: str, folder: str, first: int) -> None:
+def main(name: str, folder: str, first: int, said: Connection) -> None:
+    """Say -1 when the store is open, then n when operation n has returned, for ever."""
     case = CASES[name]
     store = case.plain(folder, Outbox())
     there = case.found(store)
-    print("ready", flush=True)
+    said.send(-1)
     number = first
     while True:
         gone = deletes(number) if case.drop else None
@@ -41,9 +41,5 @@ def main(name: str, folder: str, first: int) -> None:
             assert case.drop is not None
             case.drop(store, gone)
             there.discard(gone)
-        print(number, flush=True)
+        said.send(number)
         number += 1
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

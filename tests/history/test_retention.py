@@ -46,7 +46,7 @@ SAMPLES = st.dictionaries(
     SAMPLES,
     st.fixed_dictionaries({point: st.none() | st.floats(1, 60) for point in POINTS}),
     st.none() | st.floats(1, 60),
-    st.integers(0, 40),
+    st.integers(1, 40),
     st.booleans(),
 )
 def test_all_that_may_stay_stays_and_nothing_is_older_by_more_than_a_day(

@@ -520,11 +520,19 @@ def test_the_store_accounts_for_the_time_it_was_away(
     [going_on] = made.gaps("p")
     assert (going_on.start, going_on.end, going_on.reason) == (START + 4 * MINUTE, None, reason)
     clock.now += 10_000
-    made.append(frame(("p", 2.0, START + 30 * MINUTE)))
-    assert made.gaps("p")[0].end is None, "a sample that comes late doesn't end it"
+    late = [("p", 2.0, START + n * MINUTE) for n in (5, 6, 7, 30)]
+    made.append(frame(*late))
+    assert made.gaps("p")[-1].end is None, "samples that come late don't end it"
     made.append(frame(("p", 2.0, clock.now)))
+    told = [(each.start, each.end, each.kind, each.samples) for each in made.gaps("p")]
+    assert told == [
+        (START + 4 * MINUTE, START + 7 * MINUTE, GapKind.LATE, 3),
+        (START + 7 * MINUTE, START + 30 * MINUTE, GapKind.LOST, 0),
+        (START + 30 * MINUTE, clock.now, GapKind.LOST, 0),
+    ]
+    made.append(frame(*[("p", 2.0, START + n * MINUTE) for n in range(8, 64)]))
     [over] = made.gaps("p")
-    assert (over.end, over.kind, over.samples) == (clock.now, GapKind.LATE, 1)
+    assert (over.start, over.end, over.kind) == (START + 4 * MINUTE, clock.now, GapKind.LATE)
 
 
 def test_a_short_restart_is_no_gap(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -13,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from actors.core.errors import ConflictError, NotAuthenticatedError, NotFoundError
 from actors.user.models import NewUser, RoleName, User, UserChange
 from actors.user.store import TOKEN_LIFE, UserStore
+from tests.support import QUICK_HASHER
 
 NAMES = st.sampled_from(["ana", "Ana", "otto", "vic", "eve"])
 PASSWORDS = st.sampled_from(["correct horse", "battery staple", "another one!"])
@@ -44,8 +44,8 @@ class Model(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.store = UserStore(self.folder.name, clock=lambda: self.now)
-        # The real parameters take 50 ms for each password; that they are used is tested elsewhere.
-        self.store._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        # That the real parameters are used is tested elsewhere.
+        self.store._hasher = QUICK_HASHER()
         self.store._nobody = self.store._hasher.hash("nobody")
 
     def named(self, name: str) -> Known | None:

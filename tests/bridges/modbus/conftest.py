@@ -1,6 +1,9 @@
 """Devices, stores and bridges for tests, on free loopback ports, all gone afterwards."""
 
 import asyncio
+import os
+import pty
+import tty
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -188,3 +191,26 @@ async def bench() -> AsyncIterator[Bench]:
         await bridge.stop()
     for device in bench.devices:
         await device.stop()
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[str, str]]:
+    """Give the paths of two serial ports with a cable between them."""
+    ends = [pty.openpty() for _ in range(2)]
+    loop = asyncio.get_running_loop()
+    for master, slave in ends:
+        tty.setraw(master)
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+    (one, _), (other, _) = ends
+    loop.add_reader(one, lambda: os.write(other, os.read(one, 4096)))
+    loop.add_reader(other, lambda: os.write(one, os.read(other, 4096)))
+    yield os.ttyname(ends[0][1]), os.ttyname(ends[1][1])
+    for master, slave in ends:
+        loop.remove_reader(master)
+        os.close(master)
+        os.close(slave)
+
+
+def serial(path: str, timeout: float = 0.15) -> ModbusNetwork:
+    return ModbusNetwork(id="bus", transport="rtu", device=path, timeout=timeout, parity="N")

@@ -66,7 +66,15 @@ class Memory:
             packed[at // 8] |= int(bit) << at % 8
         return bytes([function, len(packed)]) + bytes(packed)
 
-    def _write(self, pdu: bytes) -> bytes:
+    def _write(self, pdu: bytes) -> bytes | None:
+        if pdu[0] == 23:
+            address, count, at, written = struct.unpack(">HHHH", pdu[1:9])
+            words = struct.unpack(f">{written}H", pdu[10:])
+            stored = [self._store(at + number, word) for number, word in enumerate(words)]
+            if not all(stored):
+                return b""
+            read = self._read(struct.pack(">BHH", 3, address, count))
+            return bytes([23]) + read[1:] if read else read
         function, address, second = struct.unpack(">BHH", pdu[:5])
         if function in (5, 15):
             if address not in self.coil:

@@ -162,7 +162,8 @@ async def test_only_the_points_that_the_device_does_not_have_are_flagged(bench: 
     }
     device.requests.clear()
     await until(lambda: len(device.requests) >= 6)
-    assert all(struct.unpack(">HH", pdu[1:5]) in {(0, 2), (3, 2), (40, 1)} for _, pdu in device.requests)
+    asked = {struct.unpack(">HH", pdu[1:5]) for _, pdu in device.requests if pdu[0] == 3}
+    assert asked == {(0, 2), (3, 2), (40, 1)}
     health = await bridge.health()
     assert health.state is HealthState.DEGRADED
     assert "doesn't answer for 2 points" in health.reasons[0]
@@ -302,6 +303,50 @@ async def test_vendor_and_model_are_asked_for_once_and_not_needed(bench: Bench) 
     (status,) = await bridge.status()
     assert (status.state, status.vendor, status.points) == ("online", None, 1)
     assert status.address == f"127.0.0.1:{device.port} unit 1"
+
+
+async def test_statistics_tell_how_fast_it_answers_and_what_went_wrong(bench: Bench) -> None:
+    memory = meter(busy=1)
+    device = await bench.device({1: memory})
+    bridge = await bench.simple(device, [point("a"), point("none", address=500)])
+    await until(lambda: missed(bridge)[0].reads >= 3)
+    memory.silent = {0}
+    with pytest.raises(BridgeError):
+        await bridge.read("meter/a")
+    (status,) = await bridge.status()
+    assert status.error_kinds == {
+        "server device busy (6)": 1,
+        "illegal data address (2)": 1,
+        "no answer": status.errors - 2,
+    }
+    assert 0 < (status.answer_ms or 0) <= (status.answer_ms_max or 0)
+    assert 0 < (status.answer_ms_p95 or 0) <= (status.answer_ms_max or 0)
+    assert (status.poll_ms or 0) > 0
+    told = {each.name: each.value for each in bridge.measures()}
+    assert told["opencrate_device_answer_seconds"] > 0
+    assert told["opencrate_device_errors_total"] >= 3
+
+
+async def test_a_device_that_comes_back_is_asked_again_who_it_is(bench: Bench) -> None:
+    told = {"revision": b"1.0"}
+    memory = meter()
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        if pdu[0] != 43:
+            return await device.behave(transaction, unit, pdu)
+        text = told["revision"]
+        objects = b"\x00\x04acme\x01\x02X1\x02" + bytes([len(text)]) + text
+        return frame(transaction, unit, b"\x2b\x0e\x02\x01\x00\x00\x03" + objects)
+
+    device = await bench.device({1: memory}, behave)
+    bridge = await bench.simple(device, [point("a")])
+    await until(lambda: missed(bridge)[0].firmware == "1.0")
+    assert (missed(bridge)[0].vendor, missed(bridge)[0].model) == ("acme", "X1")
+    await device.stop()
+    await until(lambda: missed(bridge)[0].state == "down")
+    told["revision"] = b"2.0"
+    await device.start()
+    await until(lambda: missed(bridge)[0].firmware == "2.0")
 
 
 async def test_a_fault_is_logged_once_a_minute(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -455,3 +500,59 @@ async def test_a_poll_that_was_under_way_does_not_undo_a_write(bench: Bench) -> 
     await asyncio.sleep(0.1)
     assert bench.points.value("meter/p") == 9.0
     assert bench.points.frames[-1].values[0] == 9.0
+
+
+@pytest.mark.parametrize(
+    ("write_by", "has", "functions"),
+    [
+        ("auto", {3, 6, 16}, [6, 3]),
+        ("multiple", {3, 6, 16}, [16, 3]),
+        ("multiple", {3, 6}, [16, 6, 3]),
+        ("exchange", {3, 6, 16, 23}, [23]),
+        ("exchange", {3, 6, 16}, [23, 6, 3]),
+    ],
+)
+async def test_a_device_says_by_which_function_its_registers_are_written(
+    bench: Bench, write_by: str, has: set[int], functions: list[int]
+) -> None:
+    memory = Memory(holding={0: 1}, functions=has)
+    device = await bench.device({1: memory})
+    bridge = await bench.simple(device, [point("a")], write_by=write_by, interval=60)
+    await until(lambda: bench.points.value("meter/a") == 1.0)
+    await until(lambda: 43 in [pdu[0] for _, pdu in device.requests])
+    device.requests.clear()
+    assert await bridge.write("meter/a", 5.0) == 5.0
+    assert memory.holding[0] == 5
+    assert [pdu[0] for _, pdu in device.requests] == functions
+    device.requests.clear()
+    assert await bridge.write("meter/a", 6.0) == 6.0
+    # What the device doesn't have isn't tried again.
+    assert [pdu[0] for _, pdu in device.requests] == functions[-2:]
+
+
+async def test_an_exchange_that_the_device_refuses_is_no_write(bench: Bench) -> None:
+    memory = Memory(holding={0: 1}, functions={3, 16, 23})
+    device = await bench.device({1: memory})
+    nodes = [point("a"), point("b", address=9, data_type="uint32"), point("c", address=0, mask=0xF0)]
+    bridge = await bench.simple(device, nodes, write_by="exchange", interval=60)
+    await until(lambda: bench.points.value("meter/a") == 1.0)
+    with pytest.raises(WriteFailedError, match=r"illegal data address \(2\)"):
+        await bridge.write("meter/b", 5.0)
+    # Bits are changed by reading and writing all the same.
+    assert await bridge.write("meter/c", 3.0) == 3.0
+    assert memory.holding[0] == 0x31
+
+
+async def test_many_dead_units_do_not_hold_up_the_living_one(bench: Bench) -> None:
+    device = await bench.device({1: Memory(holding={0: 7})})
+    units = [unit("meter"), *(unit(f"dead-{at}", unit=at) for at in range(2, 12))]
+    nodes = [point("a"), *(point("a", device=each.id) for each in units[1:])]
+    bridge = await bench.bridge([network(device, timeout=0.1)], units, nodes)
+    await until(lambda: bench.points.value("meter/a") == 7.0)
+    device.requests.clear()
+    await until(lambda: sum(unit == 1 for unit, _ in device.requests) >= 8)
+    between = "".join("L" if unit == 1 else "d" for unit, _ in device.requests).split("L")
+    # A poll of the living unit comes due every 0.4 s, in which dead ones get 0.1 s of each 0.15 s.
+    assert max(len(each) for each in between) <= 8
+    await until(lambda: sum(each.state == "down" for each in missed(bridge)) == 10, timeout=60.0)
+    assert missed(bridge)[0].errors == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -124,6 +125,21 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(bench: Bench) -> None
         assert await connection.read(1, "holding", 9, 1) == [9]
 
 
+async def test_a_late_answer_is_not_taken_for_one_over_the_next_connection(bench: Bench) -> None:
+    seen: list[int] = []
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        seen.append(transaction)
+        return b"" if len(seen) % 3 == 0 else frame(transaction, unit, b"\x03\x04" + pdu[1:5])
+
+    device = await bench.device({}, behave)
+    async with line(device) as connection:
+        for _ in range(8):
+            await ask(connection)
+    assert device.connections > 3
+    assert len(set(seen)) == len(seen)
+
+
 async def test_a_cancelled_request_leaves_no_answer_for_the_next(bench: Bench) -> None:
     async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
         await asyncio.sleep(0.05)
@@ -184,16 +200,51 @@ async def test_requests_take_turns(bench: Bench) -> None:
         assert await asyncio.gather(*(one(each) for each in range(20))) == [[each] for each in range(20)]
 
 
+async def test_one_that_answers_waits_for_one_doubtful_unit_at_most(bench: Bench) -> None:
+    order: list[int] = []
+    first = asyncio.Event()
+
+    async def take(unit: int, *, doubtful: bool) -> None:
+        async with connection.turn(unit, doubtful=doubtful):
+            order.append(unit)
+            await first.wait()
+
+    async with line(await bench.device(ONE)) as connection:
+        tasks = [asyncio.create_task(take(unit, doubtful=True)) for unit in (11, 12, 13, 14)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert connection.doubtful == 4
+        tasks += [asyncio.create_task(take(unit, doubtful=False)) for unit in (1, 2)]
+        await asyncio.sleep(0)
+        first.set()
+        await asyncio.gather(*tasks)
+        assert order == [11, 1, 2, 12, 13, 14]
+        assert connection.doubtful == 0
+
+
+async def test_while_others_answer_doubtful_units_leave_the_line_to_them_for_a_while(bench: Bench) -> None:
+    async with line(await bench.device({1: ONE[1]})) as connection:
+        for _ in range(2):
+            async with connection.turn(9, doubtful=True):
+                with pytest.raises(NoAnswerError):
+                    await connection.read(9, "holding", 0, 1)
+        # Nobody answers: nobody has to be let in.
+        assert connection._doubt_until <= time.monotonic()
+        await ask(connection)
+        async with connection.turn(9, doubtful=True):
+            began = time.monotonic()
+            with pytest.raises(NoAnswerError):
+                await connection.read(9, "holding", 0, 1)
+            took = time.monotonic() - began
+        assert connection._doubt_until >= began + 1.5 * took
+        waiting = asyncio.create_task(connection.turn(9, doubtful=True).__aenter__())
+        await asyncio.sleep(0)
+        assert await ask(connection) == [10, 11]
+        assert not waiting.done()
+        waiting.cancel()
+
+
 async def test_unit_255_may_answer_as_0_as_both_name_the_device_itself(bench: Bench) -> None:
     device = await bench.device({}, wrong(lambda t, u, p: frame(t, 0, GOOD)))
     async with line(device) as connection:
         assert await connection.read(255, "holding", 0, 2) == [1, 2]
-
-
-async def test_identification_gives_vendor_and_product(bench: Bench) -> None:
-    objects = b"\x00\x04acme\x01\x03X1\x00\x02\x031.2"
-    device = await bench.device(
-        {}, wrong(lambda t, u, p: frame(t, u, b"\x2b\x0e\x01\x01\x00\x00\x03" + objects))
-    )
-    async with line(device) as connection:
-        assert await connection.identify(1, 0.15) == {0: "acme", 1: "X1", 2: "1.2"}

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus
+from bridges.modbus.binding import from_binding
 from bridges.modbus.registers import (
     ByteOrder,
+    DataType,
     Reading,
     Register,
     decode,
     encode,
     encode_partial,
-    from_binding,
     joined,
     parted,
     same,
@@ -248,6 +249,16 @@ def test_a_value_that_does_not_fit_its_bits_is_refused(config: dict[str, Any], v
         ({"mask": 0}, "mask"),
         ({"mask": 1, "data_type": "float32"}, "mask"),
         ({"bit": 1, "register_type": "coil"}, "bit"),
+        ({"bit": 1, "data_type": "bcd16"}, "bit"),
+        ({"data_type": "string"}, "length"),
+        ({"data_type": "string", "length": 124}, "length"),
+        ({"data_type": "string", "length": 2, "byte_order": "big-endian-word-swap"}, "byte_order"),
+        ({"data_type": "string", "length": 2, "address": 65535}, "address"),
+        ({"data_type": "string", "length": 2, "absent": 0}, "absent"),
+        ({"length": 2}, "length"),
+        ({"absent": 65536}, "absent"),
+        ({"absent": 1, "bit": 1}, "absent"),
+        ({"absent": 1, "register_type": "coil"}, "absent"),
     ],
 )
 def test_a_wrong_binding_names_its_key(change: dict[str, Any], field: str) -> None:
@@ -262,3 +273,92 @@ def test_read_back_is_compared_as_closely_as_the_type_can_say() -> None:
     assert not same(register, Reading(21.3, 0), Reading(21.4, 0))
     assert not same(register, Reading(21.3, 0), Reading(None, 4))
     assert not same(holding(), Reading(3.0, 0), Reading(4.0, 0))
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [("big-endian", [0x4F43, 0x2D31, 0x2020]), ("little-endian-word-swap", [0x434F, 0x312D, 0x2020])],
+)
+def test_a_string_has_two_characters_per_register(order: str, words: list[int]) -> None:
+    register = holding(data_type="string", length=3, byte_order=order)
+    assert (register.count, decode(register, words)) == (3, Reading("OC-1", 0))
+    assert encode(register, "OC-1") == [*words[:2], 0]
+
+
+def test_a_string_ends_at_its_first_nul_and_shows_no_control_characters() -> None:
+    register = holding(data_type="string", length=3)
+    assert decode(register, [0x4100, 0x4242, 0x4343]).value == "A"
+    assert decode(register, [0x4107, 0x42FF, 0x4300]).value == "A BÿC"
+    assert decode(register, [0xC3A9, 0, 0]).value == "é"
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=10), st.booleans())
+def test_a_text_comes_back(text: str, swapped: bool) -> None:
+    order = "little-endian-word-swap" if swapped else "big-endian"
+    register = holding(data_type="string", length=5, byte_order=order)
+    assert decode(register, encode(register, text)).value == text
+
+
+@pytest.mark.parametrize("value", ["ABCDE", "Ä", "A\n", 12.0, None])
+def test_a_text_that_does_not_fit_its_registers_is_refused(value: Any) -> None:
+    with pytest.raises(BadInputError, match="value") as caught:
+        encode(holding(data_type="string", length=2), value)
+    assert caught.value.expected == "a text of at most 4 ASCII characters"
+
+
+@given(st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=123), st.booleans())
+def test_whatever_registers_hold_a_string_can_be_shown(words: list[int], swapped: bool) -> None:
+    order = "little-endian-word-swap" if swapped else "big-endian"
+    register = holding(data_type="string", length=len(words), byte_order=order)
+    value = decode(register, words).value
+    assert isinstance(value, str)
+    assert value.isprintable()
+
+
+@given(st.integers(0, 99_999_999), ORDERS)
+def test_bcd_holds_a_digit_in_each_four_bits(number: int, order: str) -> None:
+    register = holding(data_type="bcd32", byte_order=order)
+    plain = holding(data_type="uint32", byte_order=order)
+    words = encode(register, number)
+    assert decode(register, words).value == number
+    assert decode(plain, words).value == int(str(number), 16)
+
+
+def test_a_bcd_digit_above_9_is_a_fault() -> None:
+    register = holding(data_type="bcd16", scale=0.1)
+    assert decode(register, [0x1234]) == Reading(123.4, 0)
+    assert decode(register, [0x123A]) == Reading(None, int(PointStatus.FAULT))
+    with pytest.raises(BadInputError, match=r"from 0 to 999\.9 \(bcd16\)"):
+        encode(register, 1000)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"data_type": "int16", "absent": 0x8000}, [0x8000]),
+        ({"data_type": "int16", "absent": -32768, "scale": 0.1}, [0x8000]),
+        ({"data_type": "uint32", "absent": 0xFFFFFFFF}, [0xFFFF, 0xFFFF]),
+        (
+            {"data_type": "int32", "absent": 0x7FFFFFFF, "byte_order": "big-endian-word-swap"},
+            [0xFFFF, 0x7FFF],
+        ),
+        ({"data_type": "float32", "absent": 0xFF7FFFFF}, [0xFF7F, 0xFFFF]),
+    ],
+)
+def test_what_the_device_sends_for_no_value_is_a_fault(config: dict[str, Any], words: list[int]) -> None:
+    register = holding(**config)
+    assert decode(register, words) == Reading(None, int(PointStatus.FAULT))
+    assert decode(register, [0] * register.count) == Reading(0.0, 0)
+
+
+@given(st.sampled_from([each for each in get_args(DataType) if each != "string"]), ORDERS, st.data())
+def test_whatever_registers_hold_gives_a_value_or_a_fault(
+    data_type: str, order: str, data: st.DataObject
+) -> None:
+    register = holding(data_type=data_type, byte_order=order)
+    words = data.draw(st.lists(st.integers(0, 0xFFFF), min_size=register.count, max_size=register.count))
+    value, status = decode(register, words)
+    if value is None:
+        assert status == int(PointStatus.FAULT)
+    else:
+        assert decode(register, encode(register, value)).value == value

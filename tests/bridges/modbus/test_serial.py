@@ -17,7 +17,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from bridges.config import ModbusNetwork
 from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
-from tests.bridges.modbus.conftest import Bench, point, unit, until
+from tests.bridges.modbus.conftest import Bench, point, serial, unit, until
 
 
 def simulated(unit_id: int) -> SimDevice:
@@ -36,29 +36,6 @@ async def wire() -> AsyncIterator[tuple[int, str]]:
     yield far, os.ttyname(near)
     os.close(far)
     os.close(near)
-
-
-@pytest.fixture
-async def pair() -> AsyncIterator[tuple[str, str]]:
-    """Give the paths of two serial ports with a cable between them."""
-    ends = [pty.openpty() for _ in range(2)]
-    loop = asyncio.get_running_loop()
-    for master, slave in ends:
-        tty.setraw(master)
-        tty.setraw(slave)
-        os.set_blocking(master, False)
-    (one, _), (other, _) = ends
-    loop.add_reader(one, lambda: os.write(other, os.read(one, 4096)))
-    loop.add_reader(other, lambda: os.write(one, os.read(other, 4096)))
-    yield os.ttyname(ends[0][1]), os.ttyname(ends[1][1])
-    for master, slave in ends:
-        loop.remove_reader(master)
-        os.close(master)
-        os.close(slave)
-
-
-def serial(path: str, timeout: float = 0.15) -> ModbusNetwork:
-    return ModbusNetwork(id="bus", transport="rtu", device=path, timeout=timeout, parity="N")
 
 
 async def test_units_on_a_serial_line_are_polled_and_written(bench: Bench, pair: tuple[str, str]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bridges.modbus.registers import Register, from_binding
+from bridges.modbus.binding import from_binding
+from bridges.modbus.registers import Register
 from bridges.simulator import bindings, cli, devices
 from bridges.simulator.__main__ import app
 from bridges.simulator.faults import FAULTS

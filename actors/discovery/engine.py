@@ -1,0 +1,424 @@
+"""The engine that scans networks and makes nodes of what was found, when a person asks for it."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from actors.core.errors import BadInputError, ConflictError, NotFoundError, OpenCrateError, UnreachableError
+from actors.core.health import Health, HealthState
+from actors.core.remote import answered
+from actors.discovery.models import (
+    Acceptance,
+    AcceptRequest,
+    DeviceState,
+    DiscoveredDevice,
+    DiscoveredPoint,
+    FoundDevice,
+    FoundPoint,
+    Plan,
+    Proposal,
+    Scan,
+    ScanRequest,
+    ScanState,
+    origin_of,
+)
+from actors.discovery.proposal import Surroundings, check, propose, with_profile
+from actors.node.models import Node
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT: Final = 10.0
+APPLY_TIMEOUT: Final = 60.0
+"""Seconds for what has a device's thousands of points in it."""
+SCAN_TIMEOUT: Final = 4 * 3600.0
+"""Seconds that a scan may take; it tells how far it is, and can be cancelled."""
+ROUND: Final = 1.0
+"""Seconds between two looks at how far a scan has come."""
+RETRY: Final = 5.0
+"""Seconds after which what was cut off is tried again."""
+HIGHEST: Final = {"bacnet": 4194302, "modbus": 247}
+"""The highest device instance, and the highest unit id."""
+LOWEST: Final = {"bacnet": 0, "modbus": 1}
+
+
+@dataclass
+class _Tally:
+    """What came of a scan until now."""
+
+    seen: int = 0
+    """Devices that were taken from the bridge, of which some could not be kept."""
+    devices: int = 0
+    points: int = 0
+    wrong: dict[str, str] = field(default_factory=dict)
+
+
+def _outcome(scan: Scan, found: Any, tally: _Tally) -> tuple[ScanState, str | None]:
+    """Give how a scan has ended, and what there is to say of it."""
+    wrong = "; ".join(f"{what}: {why}" for what, why in (found.errors | tally.wrong).items()) or None
+    if found.cancelled:
+        return ScanState.CANCELLED, wrong
+    if found.errors and set(scan.networks) <= found.errors.keys():
+        return ScanState.FAILED, wrong
+    return ScanState.DONE, wrong
+
+
+class DiscoveryEngine:
+    """Scan a site's networks, and make nodes of devices that were found; nothing happens unasked.
+
+    A scan runs in the bridge of its protocol, one per protocol at a time; what it finds is kept as it comes,
+    so that a scan which is cancelled or cut off keeps what it has found. One that was running when this actor
+    or the bridge died is failed.
+
+    To accept a device changes three stores, each a file of its own. What is to be made is noted first, then
+    the nodes are made in one transaction, then the alarm configurations, then the device is accepted and the
+    note removed. A crash in between leaves the note, and it is gone on with when this actor is back; each
+    step can be done twice. When a step is refused, all is undone. So a device never stays half accepted.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        discovery: Any,
+        nodes: Any,
+        alarms: Any,
+        bridges: Mapping[str, Any],
+        networks: Mapping[str, str],
+        *,
+        round_: float = ROUND,
+        retry: float = RETRY,
+    ) -> None:
+        """Take the stores' handles, `bridges` by protocol, and the protocol of each of the site's networks.
+
+        A bridge offers `scan(networks, low, high)`, which gives all that it found (`devices`, each with a
+        FoundDevice in `device`; `errors` by network; `cancelled`), and while it runs `scan_progress()` (with
+        `part`, 0 to 1), `scan_found(after)` and `cancel_scan()`; also `profile_points(name)` and `reload()`.
+        """
+        self.site = site
+        self._discovery, self._nodes, self._alarms = discovery, nodes, alarms
+        self._bridges, self._networks = dict(bridges), dict(networks)
+        self._round, self._retry = round_, retry
+        self._scans: dict[int, asyncio.Task[None]] = {}
+        self._cancelled: set[int] = set()
+        self._turn = asyncio.Lock()
+        self._trouble: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._ready = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin; returns at once. A second call changes nothing."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End what runs here. A scan is noted as failed with the next start."""
+        tasks = [*self._scans.values(), *([self._task] if self._task else [])]
+        self._task = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def health(self) -> Health:
+        """Say what could not be finished."""
+        reasons = [self._trouble] if self._trouble else []
+        state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
+        return Health(name="discovery_engine", state=state, reasons=reasons, pid=os.getpid())
+
+    async def networks(self) -> dict[str, str]:
+        """Give the networks that can be scanned, each with its protocol."""
+        return {name: protocol for name, protocol in self._networks.items() if protocol in self._bridges}
+
+    # Scans
+
+    async def scan(self, request: ScanRequest, by: str) -> Scan:
+        """Begin a scan; returns at once.
+
+        Raises BadInputError for networks and ranges that can't be asked, and ConflictError while a scan of
+        this protocol runs.
+        """
+        networks = self._asked(request)
+        low, high = self._range(request)
+        try:
+            # Scans of an earlier life are failed first.
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await self._ready.wait()
+        except TimeoutError as error:
+            reason = self._trouble or "it is starting"
+            raise UnreachableError(f"discovery_engine@{self.site}", reason) from error
+        scan: Scan = await self._call("discovery", "begin_scan", request.protocol, networks, by)
+        task = asyncio.create_task(self._scan(scan, low, high))
+        self._scans[scan.id] = task
+        task.add_done_callback(lambda _: self._scans.pop(scan.id, None))
+        return scan
+
+    def _asked(self, request: ScanRequest) -> list[str]:
+        here = [name for name, protocol in self._networks.items() if protocol == request.protocol]
+        if not here or request.protocol not in self._bridges:
+            known = ", ".join(sorted(set(self._networks.values()))) or "none"
+            raise BadInputError("protocol", request.protocol, f"one that this site has networks of: {known}")
+        for name in request.networks:
+            if name not in here:
+                raise BadInputError(
+                    "networks", name, f"{request.protocol} networks of this site: {', '.join(here)}"
+                )
+        return list(dict.fromkeys(request.networks)) or here
+
+    def _range(self, request: ScanRequest) -> tuple[int, int]:
+        least, most = LOWEST[request.protocol], HIGHEST[request.protocol]
+        low = least if request.low is None else request.low
+        high = most if request.high is None else request.high
+        if not least <= low <= most:
+            raise BadInputError("low", low, f"{least} to {most}")
+        if not low <= high <= most:
+            raise BadInputError("high", high, f"{low} to {most}")
+        return low, high
+
+    async def cancel(self, scan_id: int) -> Scan:
+        """End a scan; what it has found is kept. Raises NotFoundError, ConflictError for one that is over."""
+        scan: Scan = await self._call("discovery", "scan", scan_id)
+        if scan.state is not ScanState.RUNNING:
+            raise ConflictError("scan", scan_id, f"it is {scan.state.value}")
+        task = self._scans.get(scan_id)
+        if task is None:
+            raise ConflictError("scan", scan_id, "it was cut off and will be failed in a moment")
+        self._cancelled.add(scan_id)
+        await self._stop_scanning(scan.protocol)
+        await asyncio.wait({task}, timeout=CALL_TIMEOUT / 2)
+        ended: Scan = await self._call("discovery", "scan", scan_id)
+        return ended
+
+    async def _stop_scanning(self, protocol: str) -> None:
+        try:
+            await self._bridge(protocol, "cancel_scan")
+        except OpenCrateError as error:
+            log.warning("the %s bridge was not told to end its scan: %s", protocol, error)
+
+    async def _scan(self, scan: Scan, low: int, high: int) -> None:
+        """Have a scan made and keep what it finds; it is finished in any case."""
+        state: ScanState = ScanState.FAILED
+        why: str | None = "interrupted"
+        tally = _Tally()
+        bridge = self._bridges[scan.protocol]
+        name = f"{scan.protocol}@{self.site}"
+        working = asyncio.ensure_future(
+            answered(name, bridge.scan.remote(scan.networks, low, high), SCAN_TIMEOUT)
+        )
+        try:
+            while not working.done():
+                await asyncio.wait({working}, timeout=self._round)
+                if not working.done():
+                    await self._follow(scan, tally)
+            found = working.result()
+            await self._keep(found.devices[tally.seen :], tally)
+            state, why = _outcome(scan, found, tally)
+        except OpenCrateError as error:
+            log.error("scan %d failed: %s", scan.id, error)
+            why = str(error)
+        except Exception as error:
+            log.exception("scan %d failed", scan.id)
+            why = f"{type(error).__name__}: {error}"
+        finally:
+            working.cancel()
+            self._cancelled.discard(scan.id)
+        await self._finish(scan.id, tally, state, why)
+
+    async def _follow(self, scan: Scan, tally: _Tally) -> None:
+        """Keep what the scan has found since the last look, and how far it is."""
+        if scan.id in self._cancelled:
+            # Told again: the scan may not have begun when it was told first.
+            await self._stop_scanning(scan.protocol)
+        try:
+            progress = await self._bridge(scan.protocol, "scan_progress")
+            fresh = await self._bridge(scan.protocol, "scan_found", tally.seen)
+        except UnreachableError:
+            return  # busy, or dead: then the scan itself ends with an error
+        await self._keep(fresh, tally)
+        if progress is not None:
+            part = min(max(progress.part, 0.0), 0.99)
+            await self._call("discovery", "scan_progress", scan.id, part, tally.devices, tally.points)
+
+    async def _keep(self, found: Sequence[Any], tally: _Tally) -> None:
+        for each in found:
+            device: FoundDevice = each.device
+            tally.seen += 1
+            try:
+                await self._call("discovery", "found", device, timeout=APPLY_TIMEOUT)
+            except BadInputError as error:
+                # What one device says of itself must not end the scan of all others.
+                log.error("device %s can't be kept: %s", device.device_key, error)
+                tally.wrong[device.device_key] = str(error)
+                continue
+            tally.devices += 1
+            tally.points += len(device.points or ())
+
+    async def _finish(self, scan_id: int, tally: _Tally, state: ScanState, why: str | None) -> None:
+        """Note how a scan has ended, and go on trying while the store is away: else none could follow."""
+        while True:
+            try:
+                await self._call(
+                    "discovery", "finish_scan", scan_id, tally.devices, tally.points, state, why and why[:500]
+                )
+            except (ConflictError, NotFoundError):
+                return  # noted already: the first answer was lost
+            except OpenCrateError as error:
+                log.error("the end of scan %d is not noted yet: %s", scan_id, error)
+                await asyncio.sleep(self._retry)
+            else:
+                return
+
+    # Accepting
+
+    async def proposal(self, device_id: int, request: AcceptRequest) -> Proposal:
+        """Say what accepting a device would make. Raises NotFoundError, BadInputError, ConflictError."""
+        device: DiscoveredDevice = await self._call("discovery", "get", device_id)
+        return (await self._propose(device, request))[0]
+
+    async def _propose(self, device: DiscoveredDevice, request: AcceptRequest) -> tuple[Proposal, Plan]:
+        points: list[DiscoveredPoint] = await self._call(
+            "discovery", "all_points", device.id, timeout=APPLY_TIMEOUT
+        )
+        profile = await self._profile(device.protocol, request.profile)
+        bound: list[Node] = await self._call("nodes", "bound", device.protocol, timeout=APPLY_TIMEOUT)
+        taken: list[str] = await self._call("nodes", "ids")
+        around = Surroundings(self.site, taken, bound)
+        profiled = {each.point_key for each in profile or ()}
+        if profile is None and device.protocol == "modbus":
+            profiled = {each.point_key for each in points}
+        whole = with_profile(device, points, profile)
+        return await asyncio.to_thread(propose, device, whole, request, around, profiled)
+
+    async def _profile(self, protocol: str, name: str | None) -> list[FoundPoint] | None:
+        if name is None:
+            return None
+        if protocol not in self._bridges:
+            raise BadInputError("profile", name, f"nothing: this site has no {protocol} network")
+        found: list[FoundPoint] = await self._bridge(protocol, "profile_points", name, timeout=APPLY_TIMEOUT)
+        return found
+
+    async def accept(self, device_id: int, request: AcceptRequest, by: str) -> DiscoveredDevice:
+        """Make nodes of a device, with tags, bindings, groups, history and alarm defaults; all or nothing.
+
+        Whether it answers now isn't asked: one that has gone since the scan becomes nodes that are down until
+        it is back. Raises NotFoundError, BadInputError and ConflictError; then nothing has changed. After
+        UnreachableError it is finished or undone as soon as the stores answer.
+        """
+        async with self._turn:
+            device: DiscoveredDevice = await self._call("discovery", "get", device_id)
+            proposal, plan = await self._propose(device, request)
+            if device.state is DeviceState.DISCOVERED and device.accepting_by is None:
+                # Who is accepted has its points in the model: then the store's refusal says more.
+                check(device, proposal)
+            self._wake.set()
+            await self._call("discovery", "begin_accept", device_id, plan, by, timeout=APPLY_TIMEOUT)
+            return await self._go_on(device, plan, by)
+
+    async def _go_on(self, device: DiscoveredDevice, plan: Plan, by: str) -> DiscoveredDevice:
+        """Do what is noted for a device. Where a step is refused, undo all and raise why."""
+        origin = origin_of(device.id)
+        try:
+            await self._call("nodes", "apply", plan.nodes, origin, timeout=APPLY_TIMEOUT)
+            await self._call("alarms", "apply_configs", plan.alarms, origin, timeout=APPLY_TIMEOUT)
+            made = [node.id for node in plan.nodes]
+            done: DiscoveredDevice = await self._call(
+                "discovery", "accept", device.id, made, by, timeout=APPLY_TIMEOUT
+            )
+        except UnreachableError:
+            raise
+        except OpenCrateError:
+            await self._undo(device.id, plan)
+            raise
+        await self._tell_bridge(device.protocol)
+        return done
+
+    async def _undo(self, device_id: int, plan: Plan) -> None:
+        """Take back what was made of a device, alarms first; the note goes last."""
+        origin = origin_of(device_id)
+        await self._call("alarms", "apply_configs", [], origin, timeout=APPLY_TIMEOUT)
+        there: list[Node] = await self._call("nodes", "get_many", [node.id for node in plan.nodes])
+        for node in reversed(there):
+            if node.properties.get("origin") != origin:
+                continue
+            try:
+                await self._call("nodes", "delete", node.id, timeout=APPLY_TIMEOUT)
+            except NotFoundError:
+                continue
+            except ConflictError:
+                log.warning("%s stays: people have put something below it", node.id)
+        await self._call("discovery", "abort_accept", device_id)
+
+    async def release(self, device_id: int, by: str) -> DiscoveredDevice:
+        """Make an accepted device whose nodes are deleted one to decide about again.
+
+        Its alarm configurations go with it. Raises NotFoundError, and ConflictError while nodes are there.
+        """
+        async with self._turn:
+            device: DiscoveredDevice = await self._call("discovery", "get", device_id)
+            there: list[Node] = await self._call("nodes", "get_many", device.created_node_ids)
+            if device.state is DeviceState.ACCEPTED and not there:
+                await self._call("alarms", "apply_configs", [], origin_of(device_id))
+            still = [node.id for node in there]
+            done: DiscoveredDevice = await self._call("discovery", "release", device_id, still, by)
+        await self._tell_bridge(device.protocol)
+        return done
+
+    async def _tell_bridge(self, protocol: str) -> None:
+        """Have the model read again now; a bridge that doesn't hear it does so within a minute."""
+        try:
+            await self._bridge(protocol, "reload")
+        except (OpenCrateError, KeyError) as error:
+            log.info("the %s bridge will see the model later: %s", protocol, error)
+
+    async def recover(self) -> bool:
+        """Finish or undo what was cut off; tells whether something is left."""
+        async with self._turn:
+            waiting: list[Acceptance] = await self._call("discovery", "accepting", timeout=APPLY_TIMEOUT)
+            for each in waiting:
+                device: DiscoveredDevice = await self._call("discovery", "get", each.device_id)
+                try:
+                    await self._go_on(device, each.plan, each.requested_by)
+                except UnreachableError:
+                    raise
+                except OpenCrateError as error:
+                    log.error("device %d was not accepted after all: %s", device.id, error)
+                else:
+                    log.info("device %d is accepted: what was cut off is finished", device.id)
+        return bool(await self._call("discovery", "accepting"))
+
+    # The loop catches, steps raise
+
+    async def _run(self) -> None:
+        fresh = True
+        while True:
+            try:
+                if fresh:
+                    for protocol in self._bridges:
+                        await self._stop_scanning(protocol)
+                    failed = await self._call("discovery", "abandon_scans")
+                    if failed:
+                        log.warning("%d scans were cut off", failed)
+                    fresh = False
+                    self._ready.set()
+                left = await self.recover()
+                self._trouble = None
+            except Exception as error:
+                # Whatever a dead or restarting store raises: it is tried again until all is finished.
+                self._trouble = f"{type(error).__name__}: {error}"[:300]
+                log.error("discovery can't go on yet: %s", self._trouble)
+                left = True
+            if not left:
+                await self._wake.wait()
+                self._wake.clear()
+            await asyncio.sleep(self._retry)
+
+    # Calls
+
+    async def _call(self, store: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        handle = {"discovery": self._discovery, "nodes": self._nodes, "alarms": self._alarms}[store]
+        return await answered(f"{store}@{self.site}", getattr(handle, method).remote(*args), timeout)
+
+    async def _bridge(self, protocol: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        method_of = getattr(self._bridges[protocol], method)
+        return await answered(f"{protocol}@{self.site}", method_of.remote(*args), timeout)

@@ -1,0 +1,50 @@
+"""`python -m bench.meters`: Modbus TCP meters whose values move, cheaper to run than what reads them."""
+
+import argparse
+import asyncio
+import contextlib
+import math
+import struct
+import time
+
+REGISTERS = 100
+"""Holding registers of each unit from 0 on, a float32 in each two."""
+HEADER = struct.Struct(">HHHBBHH")
+"""Transaction, protocol, length, unit, function, first register and count (Modbus TCP, function 3)."""
+
+
+def registers(unit: int, at: float) -> bytes:
+    """Give all registers of a unit: each value goes up and down within some minutes."""
+    slow = at / 30.0 + unit
+    values = (round(20.0 + 5.0 * math.sin(slow + number), 2) for number in range(REGISTERS // 2))
+    return struct.pack(f">{REGISTERS // 2}f", *values)
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer reads of holding registers; all else is an illegal function (exception 1)."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            transaction, _, _, unit, function, first, count = HEADER.unpack(
+                await reader.readexactly(HEADER.size)
+            )
+            if function != 3 or first + count > REGISTERS:
+                pdu = bytes([function | 0x80, 1 if function != 3 else 2])
+            else:
+                data = registers(unit, time.time())[2 * first : 2 * (first + count)]
+                pdu = bytes([function, len(data)]) + data
+            writer.write(struct.pack(">HHHB", transaction, 0, len(pdu) + 1, unit) + pdu)
+            await writer.drain()
+    writer.close()
+
+
+async def run(port: int) -> None:
+    """Serve until killed."""
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    print("READY", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    asyncio.run(run(parser.parse_args().port))
