@@ -367,7 +367,7 @@ class CommissioningEngine:
             told, why = alarm_fault(each, value)
             delay = f" after {each.condition.delay:g} s" if each.condition.delay else ""
             steps.add(f"{each.severity.value} alarm {told}{delay}{f': {why}' if why else ''}", ok=why is None)
-        return steps.check(f"{len(enabled)} alarm configurations would be raised")
+        return steps.check(f"{_count(len(enabled), 'alarm')} would be raised")
 
     async def _verify_schedule(self, node: Node, steps: _Steps) -> NewCheck:
         found: list[Schedule]
@@ -380,7 +380,7 @@ class CommissioningEngine:
             fits = schedule_fits(each.kind, value)
             why = "" if fits else f", but it is {each.kind.value} and the point has {_shown(value)}"
             steps.add(f"schedule {each.name!r} gives {_shown(now.value)} now{why}", now.value, ok=fits)
-        return steps.check(f"{len(found)} schedules command it")
+        return steps.check(f"commanded by {_count(len(found), 'schedule')}")
 
     # The loop catches, steps raise
 
@@ -400,6 +400,10 @@ class CommissioningEngine:
     async def _call(self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT) -> Any:
         call = getattr(self._handles[actor], method).remote(*args)
         return await answered(f"{actor}@{self.site}", call, timeout)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _shown(value: PointValue | None) -> str:

@@ -49,7 +49,7 @@ async def _sessions(frame: Frame) -> None:
                 query = urlencode({"session": each["id"], "site": each["site"]})
                 with anchor(f"/commissioning?{query}", "oc-found"):
                     badge(each["state"])
-                    words(f"by {each['created_by']} {ago(each['created_at'], now_ms())}", "oc-muted")
+                    words(f"by {each['created_by']} {ago(each['created_at'], now_ms())}", "oc-muted side")
                     with box("wide"), box("name"):
                         words(each["name"])
                     words(_progress(each["progress"]), "wide")
@@ -163,7 +163,7 @@ def _item(frame: Frame, item: dict[str, Any], may: bool, verify: Any) -> None:
     point = frame.model.points.get(item["node_id"])
     with box("oc-found"):
         badge(item["state"])
-        with box("acts oc-line"):
+        with box("acts side oc-line"):
             if may and item["state"] != "verified":
                 word = "Write and give back" if item["kind"] == "write" else "Verify"
                 button = ui.button(word, color=None).classes("oc-act")

@@ -176,7 +176,7 @@ def _row(device: dict[str, Any], may: bool, act: Act) -> None:
     query = urlencode({"site": device["site"]})
     with box("oc-found"):
         badge("conflict" if device["conflict"] else device["state"])
-        with box("acts oc-line"):
+        with box("acts side oc-line"):
             _acts(device, query, may, act)
         with box("wide"):
             with anchor(f"/discovery?id={device['id']}&{query}"), box("name"):
@@ -299,7 +299,7 @@ def _points(proposal: dict[str, Any], chosen: dict[str, bool], told: Callable[[]
             ui.checkbox(point["group"] or "Device", value=point["chosen"], on_change=choose).set_enabled(
                 not point["bound_to"]
             )
-            words(shown_value(point, point["value"]))
+            words(shown_value(point, point["value"]), "side")
             with box("wide"):
                 with box("name"):
                     words(point["name"])

@@ -126,7 +126,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     )
     bridge = FakeBridge()
     finds = (site.stores["discovery"], site.nodes, site.alarms, {"bacnet": InProcess(bridge)})
-    discovery = DiscoveryEngine("north", *finds, {"ip": "bacnet"}, round_=0.01, retry=0.05)
+    discovery = DiscoveryEngine("north", *finds, {"ip": "bacnet"}, round_=60.0, retry=0.05)
     site.engines["backups"] = backups("north", tmp_path, site.actors())
     site.engines["discovery_engine"] = InProcess(discovery)
     tests = (site.stores["commissioning"], site.nodes, site.points, site.alarms, site.stores["schedules"])

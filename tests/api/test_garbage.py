@@ -239,7 +239,6 @@ def fuzz(served: Served, caplog: pytest.LogCaptureFixture) -> Fuzz:
             points=[FoundPoint(point_key="x", kind="y", value=1.0)],
         )
     )
-    north["discovery"].target.begin_scan("bacnet", ["ip"], "ana")
     north["fdd"].target.raise_fault(1, METERED, {"value": 30.0})
     north["energy"].target.put_rollups(
         [NewRollup(meter_id=1, period=Period.DAY, start=0, end=86_400_000, consumption=1.0, final=True)]

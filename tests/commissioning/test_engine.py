@@ -408,7 +408,7 @@ async def test_an_alarm_is_verified_when_it_would_be_raised(world: World) -> Non
     world.alarms.update_config(off.id, NewAlarmConfig(node_id="d/b", condition=limits))
     world.alarms.create_config(NewAlarmConfig(node_id="d/b", condition=StaleCondition()))
     good = await engine.verify(item.id, ANY, "ana")
-    assert (good.state, good.summary) == (ItemState.VERIFIED, "2 alarm configurations would be raised")
+    assert (good.state, good.summary) == (ItemState.VERIFIED, "2 alarms would be raised")
     assert "after 60 s" in good.steps[0].what
 
 

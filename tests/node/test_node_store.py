@@ -282,3 +282,22 @@ def test_nodes_stand_below_one_another_only_so_deep_however_they_get_there(store
     store.update("b0", NodeChange(parent_id=f"a{MAX_LEVELS - 3}"))
     [tree] = store.tree("a0")
     assert tree.node.id == "a0"
+
+
+def test_applying_for_an_origin_takes_nodes_as_they_are_and_nobody_elses(store: NodeStore) -> None:
+    ours = Node(
+        id="1001/analog-input-7",
+        node_type=NodeType.POINT,
+        dis="Zone Temp",
+        parent_id="1001",
+        tags=["own"],
+        properties={"origin": "discovery:1"},
+    )
+    assert store.apply([ours], "discovery:1").created == [ours.id]
+    assert store.get(ours.id).tags == ["own"]
+    assert store.apply([ours], "discovery:1").created == []
+    other = ours.model_copy(update={"id": "1001/new"})
+    for node, origin in ((ours, "discovery:2"), (store.get("1001"), "discovery:1")):
+        with pytest.raises(ConflictError, match="this id already"):
+            store.apply([other, node], origin)
+    assert "1001/new" not in store.ids()
