@@ -46,7 +46,7 @@ class System:
             )
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
 
-    def wait_up(self, seconds: float = 120) -> "System":
+    def wait_up(self, seconds: float = 300) -> "System":
         def answers() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(
