@@ -22,7 +22,14 @@ def test_the_sites_are_an_ordinary_campus(tmp_path: Path) -> None:
 
 
 async def test_a_meter_is_read_by_pymodbus() -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    ended = asyncio.Event()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await serve(reader, writer)
+        await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(one, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     client = AsyncModbusTcpClient("127.0.0.1", port=port)
     await client.connect()
@@ -34,6 +41,7 @@ async def test_a_meter_is_read_by_pymodbus() -> None:
     assert (await client.read_holding_registers(1, count=REGISTERS, device_id=3)).exception_code == 2
     assert (await client.read_coils(0, count=1, device_id=3)).exception_code == 1
     client.close()
+    await ended.wait()
     server.close()
     await server.wait_closed()
 
