@@ -9,8 +9,10 @@ import time
 
 REGISTERS = 100
 """Holding registers of each unit from 0 on, a float32 in each two."""
-HEADER = struct.Struct(">HHHBBHH")
-"""Transaction, protocol, length, unit, function, first register and count (Modbus TCP, function 3)."""
+HEADER = struct.Struct(">HHHB")
+"""Transaction, protocol, length of what follows, unit (Modbus TCP)."""
+READ = struct.Struct(">BHH")
+"""Function, first register and count (function 3)."""
 
 
 def registers(unit: int, at: float) -> bytes:
@@ -24,9 +26,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     """Answer reads of holding registers; all else is an illegal function (exception 1)."""
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
-            transaction, _, _, unit, function, first, count = HEADER.unpack(
-                await reader.readexactly(HEADER.size)
-            )
+            transaction, _, length, unit = HEADER.unpack(await reader.readexactly(HEADER.size))
+            request = await reader.readexactly(length - 1)
+            function, first, count = READ.unpack(request.ljust(READ.size, b"\0")[: READ.size])
             if function != 3 or first + count > REGISTERS:
                 pdu = bytes([function | 0x80, 1 if function != 3 else 2])
             else:
