@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from actors.alarm.models import Condition, LimitCondition, StateCondition
 from actors.core.clock import Timestamp
+from bridges.modbus.registers import ByteOrder, DataType, RegisterType
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -184,29 +185,14 @@ class PointProfile(_Strict):
     interval: Interval | None = None
     alarm: AlarmDefaults | None = None
     object: str | None = Field(default=None, pattern=r"^[a-z0-9-]+,[0-9]+$")
-    register: Literal["holding", "input", "coil", "discrete"] | None = None
+    register: RegisterType | None = None
     address: int | None = Field(default=None, ge=0, le=65535)
-    data_type: Literal[
-        "bool",
-        "int16",
-        "uint16",
-        "int32",
-        "uint32",
-        "int64",
-        "uint64",
-        "float32",
-        "float64",
-        "bcd16",
-        "bcd32",
-        "string",
-    ] = "uint16"
+    data_type: DataType = "uint16"
     length: int | None = Field(default=None, ge=1, le=123)
     """Registers of a string."""
     absent: int | None = Field(default=None, ge=-(2**63), lt=2**64)
     """Raw number by which the device says that it has no value, such as 0x8000."""
-    byte_order: Literal["big-endian", "little-endian", "big-endian-word-swap", "little-endian-word-swap"] = (
-        "big-endian"
-    )
+    byte_order: ByteOrder = "big-endian"
     scale: float = 1.0
     offset: float = 0.0
     bit: int | None = Field(default=None, ge=0, le=63)
