@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,8 @@ MARKS: Final = "standing-in"
 
 READY_TIMEOUT = 120.0
 """Seconds that one actor may take to answer for the first time, on a busy machine."""
+STOP_TIMEOUT = 20.0
+"""Seconds that a group of actors may take to end; a busy machine writes a WAL back in a few."""
 SLICE = 5.0
 """Seconds without a further actor, after which the head is looked for."""
 
@@ -316,32 +318,39 @@ STOP_ORDER = (
     "alarm_engine",
     "backups",
     "points",
+    "history_reader",
 )
-"""Bridges first, then engines, then the point store with its feed; the stores and buses after them."""
+"""Bridges first, then engines, then the point store with its feed and who reads the history's file.
+
+The stores and buses come after them. A store that closes while another has its file open can't end its WAL.
+"""
+
+
+def stop_groups(names: Iterable[str]) -> list[list[str]]:
+    """Give the names of actors in groups: a group is stopped together, after the one before it has ended."""
+    groups: dict[tuple[int, bool], list[str]] = {}
+    for each in names:
+        name = each.partition("@")[0]
+        place = STOP_ORDER.index(name) if name in STOP_ORDER else len(STOP_ORDER)
+        groups.setdefault((place, name == "bus"), []).append(each)
+    return [groups[key] for key in sorted(groups)]
 
 
 def take_down(order: list[tuple[str, Any]], progress: Callable[[str], None] = lambda name: None) -> None:
     """Stop every actor: bridges first, stores last with their WAL written back. What hangs is killed."""
-
-    def rank(item: tuple[str, Any]) -> tuple[int, bool]:
-        name = item[0].partition("@")[0]
-        place = STOP_ORDER.index(name) if name in STOP_ORDER else len(STOP_ORDER)
-        return place, name == "bus"
-
-    for place in range(len(STOP_ORDER) + 1):
-        for is_bus in (False, True):
-            group = [item for item in order if rank(item) == (place, is_bus)]
-            refs = []
-            for name, handle in group:
-                progress(name)
-                stop = getattr(handle, "stop", None) or getattr(handle, "close", None)
-                if stop is not None:
-                    refs.append(stop.remote())
-            if refs:
-                ray.wait(refs, num_returns=len(refs), timeout=10.0)
-    for _, handle in order:
+    handles = dict(order)
+    for group in stop_groups(handles):
+        refs = []
+        for name in group:
+            progress(name)
+            stop = getattr(handles[name], "stop", None) or getattr(handles[name], "close", None)
+            if stop is not None:
+                refs.append(stop.remote())
+        if refs:
+            ray.wait(refs, num_returns=len(refs), timeout=STOP_TIMEOUT)
+    for handle in handles.values():
         with contextlib.suppress(Exception):
             ray.kill(bare(handle), no_restart=True)
 
 
-__all__ = ["Raised", "Raiser", "now_ms", "take_down"]
+__all__ = ["Raised", "Raiser", "now_ms", "stop_groups", "take_down"]
