@@ -18,7 +18,7 @@ from actors.core.names import CAMPUS
 from api.actors import configure_logging
 from api.cluster import Cluster
 from api.config import Campus, CampusConfig, HeadConfig, load
-from api.foreground import Stop, UsageError, own, rising, simulated_building
+from api.foreground import Stop, UsageError, own, rising, simulated_building, tell_systemd
 from api.middleware import MAX_BODY
 from api.raynode import Head, RayNode, version
 from api.tls import check_own
@@ -179,6 +179,7 @@ def _serve(
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     stop.server = server
     _welcome(campus, options, at, console)
+    tell_systemd("READY=1")
     server.run()
 
 
