@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -164,7 +166,7 @@ def _serve(
     app = create_app(actors, followers=followers)
     mount(app, _secret(options.data))
     host, port = at
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=host,
@@ -173,14 +175,27 @@ def _serve(
             access_log=False,
             timeout_graceful_shutdown=3,
             ws_max_size=MAX_BODY,
-        )
+        ),
+        functools.partial(_welcome, campus, options, at, console),
     )
     # Our own handler ends the server, so that actors are taken down in order afterwards.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     stop.server = server
-    _welcome(campus, options, at, console)
-    tell_systemd("READY=1")
     server.run()
+
+
+class _Server(uvicorn.Server):
+    """A web server that says when its port is open."""
+
+    def __init__(self, config: uvicorn.Config, opened: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._opened = opened
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._opened()
+            tell_systemd("READY=1")
 
 
 def _lower(take_down: object, order: list[tuple[str, object]], console: Console) -> None:
