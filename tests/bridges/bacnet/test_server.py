@@ -140,10 +140,10 @@ class Shared:
 async def shared(
     rogues: Rogues, lab: Bench, nodes: NodeStore, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Shared]:
-    from bridges.bacnet import bridge as bridging
+    from bridges.bacnet import share
 
-    monkeypatch.setattr(bridging, "SHARE", 0.05)
-    monkeypatch.setattr(bridging, "RELOAD", 0.2)
+    monkeypatch.setattr(share, "SHARE", 0.05)
+    monkeypatch.setattr(share, "CHOOSE", 0.2)
     commands = Commands()
     served = [AIR, FAN, {"point": MODE, "object": "multi-state-value,7"}, "#indoor", "north/nobody"]
     network = BacnetNetwork.model_validate(lab.network().model_dump() | {"serve": served})
