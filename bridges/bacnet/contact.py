@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bacpypes3.pdu import Address
 
@@ -57,6 +57,8 @@ class Abilities:
     """Objects in one request; 0: not known yet."""
     multiple: bool = True
     cov: bool = True
+    events: Literal["unknown", "information", "summary", "none"] = "unknown"
+    """Which service it offers to say how its events stand."""
     objects: int | None = None
     """Length of its object list."""
 
@@ -72,6 +74,8 @@ class Contact:
         self.able = Abilities()
         self.came = asyncio.Event()
         """It answers after it was silent, or for the first time."""
+        self.on_come: list[Callable[[], None]] = []
+        """Who else is told of that."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._known = False
@@ -281,6 +285,9 @@ class Contact:
         self._status.last_seen = self._to.clock()
         if self.liveness.misses or not self.liveness.seen:
             self.came.set()
+            self.able.events = "unknown"
+            for tell in self.on_come:
+                tell()
         for change in self.liveness.answered():
             key = self.device.id
             if change is Change.DISCOVERED:

@@ -21,6 +21,7 @@ from bacpypes3.apdu import (
     ReadPropertyMultipleRequest,
     ReadPropertyRequest,
     RejectPDU,
+    SimpleAckPDU,
     SubscribeCOVRequest,
     WhoHasRequest,
     WhoIsRequest,
@@ -39,6 +40,7 @@ from bacpypes3.pdu import Address, GlobalBroadcast
 from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from actors.core.errors import BridgeError
+from bridges.bacnet.events import Notification, read_notification
 from bridges.bacnet.hardening import harden
 from bridges.bacnet.server import Server
 from bridges.bacnet.wire import decode
@@ -124,6 +126,7 @@ class Network:
         self.server = Server(commands)
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
         self.on_announced: Callable[[Announced], None] = lambda found: None
+        self.on_event: Callable[[Address, Notification], None] = lambda sender, note: None
         self._net: Any = None
         self._app: Any = None
         self._turns = asyncio.Semaphore(IN_FLIGHT)
@@ -161,6 +164,8 @@ class Network:
         self._app.device_object.apduTimeout = round(config.timeout * 1000)
         self._app.device_object.numberOfApduRetries = config.retries
         self._app.do_UnconfirmedCOVNotificationRequest = self._notified
+        self._app.do_ConfirmedEventNotificationRequest = self._event_to_confirm
+        self._app.do_UnconfirmedEventNotificationRequest = self._event
         self._app.do_IAmRequest = self._announced
         self._app.do_IHaveRequest = self._has
         self.server.attach(self._app)
@@ -425,6 +430,21 @@ class Network:
             return
         if value is not None:
             self.on_cov(process, apdu.pduSource, str(obj), value, flags)
+
+    async def _event_to_confirm(self, apdu: Any) -> None:
+        if not await self._event(apdu):
+            raise ExecutionError("services", "inconsistentParameters")
+        await self._app.response(SimpleAckPDU(context=apdu))
+
+    async def _event(self, apdu: Any) -> bool:
+        """Take a device's event; tell whether it makes sense."""
+        try:
+            note = read_notification(apdu)
+        except UNREADABLE as error:
+            self._faults.tell(self.config.id, "event", f"from {apdu.pduSource}: {error}"[:200])
+            return False
+        self.on_event(apdu.pduSource, note)
+        return True
 
     async def _announced(self, apdu: IAmRequest) -> None:
         try:
