@@ -346,6 +346,18 @@ async def site_with(
     return of
 
 
+async def site_with_bridge(
+    campus: Campus, bridge: str, method: str, key: str, kind: str, site_id: str | None = None
+) -> SiteActors:
+    """Find the site whose bridge of a protocol knows `key` by `method`; without `site_id` it must be one.
+
+    Raises NotFoundError, BadInputError with the choices where several know it, and UnreachableError when none
+    does and one can't be asked.
+    """
+    sites = [of for of in campus.chosen(site_id) if bridge in of.bridges]
+    return (await _knowing(sites, bridge, method, key, kind))[0]
+
+
 class Page(BaseModel):
     """A list, or a part of one."""
 

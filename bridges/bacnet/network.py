@@ -508,6 +508,6 @@ def _explained(device: str, error: Any, timeout: float) -> BridgeError:
     if isinstance(error, RejectPDU):
         return DeviceError(device, f"reject: {error.apduAbortRejectReason}", "reject")
     if isinstance(error, ErrorPDU):
-        code = getattr(error, "errorCode", None)
+        code = getattr(getattr(error, "errorType", error), "errorCode", None)
         return DeviceError(device, str(code) if code is not None else str(error), "error")
     return DeviceError(device, str(error) or type(error).__name__, "error")
