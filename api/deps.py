@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
+from actors.audit.trail import Trail
 from actors.core.errors import (
     BadInputError,
     NotAllowedError,
@@ -22,7 +23,6 @@ from actors.core.store import MAX_PAGE
 from actors.node.models import Node
 from actors.user.models import Permission, User
 from api.places import Places
-from api.trail import Trail
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -427,8 +427,7 @@ class DeviceAlarms:
             known[obj], self._details[obj] = each, each.detail
 
     async def _call(self, method: str, *args: Any) -> Any:
-        call: Awaitable[Any] = getattr(self._alarms(), method).remote(*args)
-        return await answered("alarms", call, CALL_TIMEOUT)
+        return await _called(self._alarms, method, *args)
 
 
 def _is_unknown(error: DeviceError) -> bool:
@@ -448,7 +447,7 @@ def _readable(read: Callable[[Any], Said], listed: Any, device: str) -> list[Sai
 
 async def clear_left(alarms: Callable[[], Any], devices: Collection[tuple[str, int]]) -> None:
     """Clear alarms of devices that are no longer there. Raises UnreachableError."""
-    found: list[Reported] = await answered("alarms", alarms().reported.remote("bacnet/"), CALL_TIMEOUT)
+    found: list[Reported] = await _called(alarms, "reported", "bacnet/")
     over = [
         Report(
             source=each.alarm.source or "",
@@ -463,7 +462,13 @@ async def clear_left(alarms: Callable[[], Any], devices: Collection[tuple[str, i
         and device_of(each.alarm.source or "") not in devices
     ]
     if over:
-        await answered("alarms", alarms().report.remote(over, "bacnet"), CALL_TIMEOUT)
+        await _called(alarms, "report", over, "bacnet")
+
+
+async def _called(alarms: Callable[[], Any], method: str, *args: Any) -> Any:
+    # Looking an actor up may wait for another host: nobody else is to wait for that.
+    store = await asyncio.to_thread(alarms)
+    return await answered("alarms", getattr(store, method).remote(*args), CALL_TIMEOUT)
 
 
 def device_of(source: str) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from bacpypes3.pdu import Address
 
 from actors.alarm.models import Alarm
+from actors.audit.trail import Trail
 from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import (
@@ -67,6 +68,16 @@ CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
 
 
+async def _audited(audit: Callable[[], Any], user: str, action: str, target: str, detail: Any) -> None:
+    # Looking an actor up may wait for another host: nobody else is to wait for that.
+    log_of_campus = await asyncio.to_thread(audit)
+    await answered("audit", log_of_campus.add.remote(user, action, target, detail), CALL_TIMEOUT)
+
+
+def _note(trail: Trail, site: str, user: str, action: str, target: str, detail: dict[str, Any]) -> None:
+    trail.later(user, action, target, {"site": site} | detail)
+
+
 def _nobody(event: Event) -> None:
     """Publish to nobody."""
 
@@ -93,13 +104,15 @@ class BacnetBridge(Services):
         history: Any = None,
         commands: Callable[[], Any] | None = None,
         alarms: Callable[[], Any] | None = None,
+        audit: Callable[[], Any] | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
 
         Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
         engine, which carries out what others write to the points that are served to them. `alarms` finds the
-        store of alarms; without it the devices' events are nobody's affair.
+        store of alarms; without it the devices' events are nobody's affair. `audit` finds the audit log,
+        which is told what others write.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -112,8 +125,11 @@ class BacnetBridge(Services):
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
         self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
+        trail = Trail(functools.partial(_audited, audit)) if audit is not None else None
+        self._trail = trail
+        noted = None if trail is None else functools.partial(_note, trail, site)
         self._networks = {
-            each.id: Network(each, commands) for each in networks if isinstance(each, BacnetNetwork)
+            each.id: Network(each, commands, noted) for each in networks if isinstance(each, BacnetNetwork)
         }
         self._points = points
         self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
@@ -196,6 +212,8 @@ class BacnetBridge(Services):
             await end(tasks[:1])
         for network in self._networks.values():
             await network.close()
+        if self._trail is not None:
+            await self._trail.close()
 
     async def reload(self) -> None:
         """Look up the points again. Raises what the node store's handle raises; nothing changes then.
@@ -328,7 +346,7 @@ class BacnetBridge(Services):
         """
         if self._find_alarms is None:
             raise NotFoundError("alarm", alarm_id)
-        store = self._find_alarms()
+        store = await asyncio.to_thread(self._find_alarms)
         alarm: Alarm = await answered("alarms", store.get.remote(alarm_id), CALL_TIMEOUT)
         which = device_of(alarm.source or "")
         device = self._by_instance.get(which) if which is not None else None

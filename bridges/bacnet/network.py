@@ -42,7 +42,7 @@ from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 from actors.core.errors import BridgeError
 from bridges.bacnet.events import Notification, read_notification
 from bridges.bacnet.hardening import harden
-from bridges.bacnet.server import Server
+from bridges.bacnet.server import Noted, Server
 from bridges.bacnet.wire import decode
 from bridges.config import BacnetNetwork
 from bridges.outbox import FaultLog
@@ -120,10 +120,15 @@ class DeviceError(BridgeError):
 class Network:
     """Ask devices. Every call ends: with an answer, or with SilentError or DeviceError."""
 
-    def __init__(self, config: BacnetNetwork, commands: Callable[[], Any] | None = None) -> None:
-        """Open nothing yet; `commands` finds the command engine, for what is written to our own objects."""
+    def __init__(
+        self, config: BacnetNetwork, commands: Callable[[], Any] | None = None, noted: Noted | None = None
+    ) -> None:
+        """Open nothing yet.
+
+        `commands` finds the command engine, for what is written to our own objects; `noted` is told of it.
+        """
         self.config = config
-        self.server = Server(commands)
+        self.server = Server(commands, noted)
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
         self.on_announced: Callable[[Announced], None] = lambda found: None
         self.on_event: Callable[[Address, Notification], None] = lambda sender, note: None
