@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bacpypes3.pdu import Address
 
@@ -65,6 +65,8 @@ class Abilities:
     """Objects in one request; 0: not known yet."""
     multiple: bool = True
     cov: bool = True
+    events: Literal["unknown", "information", "summary", "none"] = "unknown"
+    """Which service it offers to say how its events stand."""
     objects: int | None = None
     """Length of its object list."""
 
@@ -80,6 +82,8 @@ class Contact:
         self.able = Abilities()
         self.came = asyncio.Event()
         """It answers after it was silent, or for the first time."""
+        self.on_come: list[Callable[[], None]] = []
+        """Who else is told of that."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._times = AnswerTimes()
@@ -303,6 +307,9 @@ class Contact:
         self._status.last_seen = self._to.clock()
         if self.liveness.misses or not self.liveness.seen:
             self.came.set()
+            self.able.events = "unknown"
+            for tell in self.on_come:
+                tell()
         for change in self.liveness.answered():
             key = self.device.id
             if change is Change.DISCOVERED:

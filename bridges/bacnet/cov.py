@@ -9,6 +9,7 @@ from actors.core.values import PointStatus
 from bridges.bacnet.contact import Contact, Effects
 from bridges.bacnet.kinds import ANALOG
 from bridges.bacnet.network import DeviceError, Network
+from bridges.bacnet.objects import Subscription
 from bridges.config import BacnetDevice
 from bridges.outbox import Row
 
@@ -70,6 +71,21 @@ class Watched(Contact):
         """Tell whether a point reports its changes by itself."""
         found = self._points.get(point_id)
         return found is not None and found.subscribed
+
+    def subscriptions(self) -> list[Subscription]:
+        """Say how changes of each point come."""
+        now = self._to.monotonic()
+        return [
+            Subscription(
+                point_id=key,
+                object=each.name,
+                subscribed=each.subscribed,
+                told=each.subscribed and each.heard,
+                age=now - each.since if each.subscribed and math.isfinite(each.since) else None,
+                renews_in=max(0.0, each.renew - now) if math.isfinite(each.renew) else None,
+            )
+            for key, each in self._points.items()
+        ]
 
     async def _subscribe(self, now: float) -> None:
         """Subscribe to and renew some objects; a device that offers no COV is polled alone."""

@@ -127,6 +127,15 @@ class Device(Watched):
         """Give the objects of its points, such as `analog-input,1`, by point."""
         return {key: each.name for key, each in self._points.items()}
 
+    def point_of(self, obj: str) -> str | None:
+        """Give the point that is bound to an object, such as `analog-input,1`."""
+        return self._by_object.get(obj)
+
+    def value_of(self, point_id: str) -> PointValue | None:
+        """Give the last value of a point; none of what isn't one."""
+        row = self._rows.get(point_id)
+        return None if row is None else row[0]
+
     # Reading
 
     async def _poll(self, due: list[str], now: float) -> None:
