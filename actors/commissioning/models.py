@@ -53,6 +53,14 @@ class NewSession(SessionChange):
     """A session for a device, or for anything else that points stand below."""
 
     node_id: NodeId = Field(examples=["1001"])
+    also: list[Literal[ItemKind.ALARM, ItemKind.SCHEDULE]] = Field(default=[], max_length=2)
+    """Kinds of which every point that could have one gets an item, also where none is configured."""
+
+
+class MoreItems(_Input):
+    """What to look for that isn't configured: every point that could have an alarm or a schedule needs one."""
+
+    also: list[Literal[ItemKind.ALARM, ItemKind.SCHEDULE]] = Field(default=[], max_length=2)
 
 
 class Result(_Input):

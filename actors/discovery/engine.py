@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from actors.bus.client import follow
 from actors.core.errors import BadInputError, ConflictError, NotFoundError, OpenCrateError, UnreachableError
 from actors.core.health import Health, HealthState
 from actors.core.remote import answered
@@ -37,6 +38,9 @@ SCAN_TIMEOUT: Final = 4 * 3600.0
 """Seconds that a scan may take; it tells how far it is, and can be cancelled."""
 ROUND: Final = 1.0
 """Seconds between two looks at how far a scan has come."""
+PAGE: Final = 1000
+DELETED: Final = "discovery"
+"""Who gave a device back whose nodes were deleted; who deleted them is in the audit log."""
 RETRY: Final = 5.0
 """Seconds after which what was cut off is tried again."""
 HIGHEST: Final = {"bacnet": 4194302, "modbus": 247}
@@ -87,6 +91,7 @@ class DiscoveryEngine:
         bridges: Mapping[str, Any],
         networks: Mapping[str, str],
         *,
+        bus: Any = None,
         round_: float = ROUND,
         retry: float = RETRY,
     ) -> None:
@@ -95,8 +100,9 @@ class DiscoveryEngine:
         A bridge offers `scan(networks, low, high)`, which gives all that it found (`devices`, each with a
         FoundDevice in `device`; `errors` by network; `cancelled`), and while it runs `scan_progress()` (with
         `part`, 0 to 1), `scan_found(after)` and `cancel_scan()`; also `profile_points(name)` and `reload()`.
+        Without a `bus`, that nodes are deleted is only seen at the start.
         """
-        self.site = site
+        self.site, self._bus = site, bus
         self._discovery, self._nodes, self._alarms = discovery, nodes, alarms
         self._bridges, self._networks = dict(bridges), dict(networks)
         self._round, self._retry = round_, retry
@@ -104,19 +110,19 @@ class DiscoveryEngine:
         self._cancelled: set[int] = set()
         self._turn = asyncio.Lock()
         self._trouble: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
 
     async def start(self) -> None:
         """Begin; returns at once. A second call changes nothing."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._give_back())]
 
     async def stop(self) -> None:
         """End what runs here. A scan is noted as failed with the next start."""
-        tasks = [*self._scans.values(), *([self._task] if self._task else [])]
-        self._task = None
+        tasks = [*self._scans.values(), *self._tasks]
+        self._tasks = []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -364,6 +370,30 @@ class DiscoveryEngine:
         await self._tell_bridge(device.protocol)
         return done
 
+    async def release_gone(self) -> list[int]:
+        """Make those accepted devices ones to decide about again of which no node is left; give their ids.
+
+        Their alarm configurations go with them. A device of which some nodes were deleted stays accepted.
+        """
+        released: list[int] = []
+        there = set(await self._call("nodes", "ids"))
+        cursor: str | None = None
+        while True:
+            devices: list[DiscoveredDevice]
+            devices, cursor = await self._call(
+                "discovery", "find", DeviceState.ACCEPTED, None, None, None, None, PAGE, cursor
+            )
+            for device in devices:
+                if there.isdisjoint(device.created_node_ids):
+                    try:
+                        await self.release(device.id, DELETED)
+                    except (ConflictError, NotFoundError) as error:
+                        log.info("device %d is not given back: %s", device.id, error)
+                    else:
+                        released.append(device.id)
+            if cursor is None:
+                return released
+
     async def _tell_bridge(self, protocol: str) -> None:
         """Have the model read again now; a bridge that doesn't hear it does so within a minute."""
         try:
@@ -412,6 +442,31 @@ class DiscoveryEngine:
                 await self._wake.wait()
                 self._wake.clear()
             await asyncio.sleep(self._retry)
+
+    async def _give_back(self) -> None:
+        """Give devices back when their nodes are deleted, and at the start."""
+        await self._ready.wait()
+        await self._try_release()
+        if self._bus is None:
+            return
+        async for delivery in follow(self._bus, "discovery_engine", ["entity_deleted"], site=self.site):
+            if delivery.resync or delivery.low_rate():
+                # A device's nodes go one by one.
+                await asyncio.sleep(self._round)
+                await self._try_release()
+
+    async def _try_release(self) -> None:
+        while True:
+            try:
+                released = await self.release_gone()
+            except Exception as error:
+                # Whatever a dead or restarting store raises: it is tried again until it is known.
+                log.error("devices whose nodes are deleted can't be given back yet: %s", error)
+                await asyncio.sleep(self._retry)
+                continue
+            if released:
+                log.info("devices %s have no nodes any more and can be accepted again", released)
+            return
 
     # Calls
 
