@@ -54,11 +54,11 @@ class NewSession(SessionChange):
 
     node_id: NodeId = Field(examples=["1001"])
     also: list[Literal[ItemKind.ALARM, ItemKind.SCHEDULE]] = Field(default=[], max_length=2)
-    """Kinds of which every point that could have one gets an item, also where none is configured."""
+    """As of MoreItems."""
 
 
 class MoreItems(_Input):
-    """What to look for that isn't configured: every point that could have an alarm or a schedule needs one."""
+    """Kinds of which every point that could have one gets an item, also where none is configured."""
 
     also: list[Literal[ItemKind.ALARM, ItemKind.SCHEDULE]] = Field(default=[], max_length=2)
 

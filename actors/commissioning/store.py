@@ -58,7 +58,7 @@ class CommissioningStore(Store):
         by: str,
         configured: Mapping[ItemKind, Collection[str]] | None = None,
     ) -> Session:
-        """Add a session with items for the points among `nodes`; `configured` are those with alarms, schedules.
+        """Add a session with items for the points among `nodes`; `configured` have alarms or schedules.
 
         Raises BadInputError when there is nothing to verify, and ConflictError for a device with an open
         session.
