@@ -1,7 +1,8 @@
 """Scans, what they have found, and what was decided about it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,11 +32,14 @@ from api.deps import (
     from_sites,
     one_site,
     over_sites,
+    paged,
     site_with,
 )
+from bridges.profiles import shipped_profiles
 
 router = APIRouter(prefix="/api/discovery", tags=["discovery"])
 
+PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 ENGINE: Final = "discovery_engine"
 ACCEPT_TIMEOUT: Final = 120.0
 """Seconds for a device with thousands of points."""
@@ -176,6 +180,21 @@ async def devices(
         return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
 
     return await over_sites(campus.chosen(site), limit, cursor, read)
+
+
+@router.get("/profiles")
+async def profiles(
+    user: CurrentUser, protocol: Protocol | None = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
+    """List the profiles that come with the program and that a device can be accepted by."""
+    wanted = (protocol,) if protocol else PROTOCOLS
+    found = [each for name in wanted for each in await asyncio.to_thread(shipped_profiles, name)]
+    shown = [
+        each.model_dump(include={"profile", "protocol", "dis", "vendor", "model"})
+        | {"points": len(each.points)}
+        for each in found
+    ]
+    return paged(shown, limit, cursor, lambda each: str(each["profile"]))
 
 
 @router.get("/{device_id}")
