@@ -238,7 +238,7 @@ async def proposal(
 
 @router.post("/{device_id}/proposal")
 async def proposal_of(
-    device_id: Id, body: AcceptRequest, user: CurrentUser, campus: Actors, site: SiteId = None
+    device_id: Id, body: AcceptRequest, user: Discoverer, campus: Actors, site: SiteId = None
 ) -> Proposal:
     """Say what accepting a device with this body would make; makes nothing."""
     of = await _site(campus, device_id, site)
@@ -317,7 +317,7 @@ async def _ignore(campus: Campus, of: SiteActors, device_id: int, by: str) -> Di
 @router.post("/ignore")
 async def ignore_many(body: SomeDevices, user: Discoverer, campus: Actors, site: SiteId = None) -> Changed:
     """Put several devices of a site aside; one that is refused keeps no other back."""
-    return await _each(body, campus, one_site(campus, site), user.username, _ignore)
+    return await _each(body, campus, one_site(campus, site), user.username, "ignore_devices", _ignore)
 
 
 @router.post("/{device_id}/restore")
@@ -338,13 +338,15 @@ async def _restore(campus: Campus, of: SiteActors, device_id: int, by: str) -> D
 @router.post("/restore")
 async def restore_many(body: SomeDevices, user: Discoverer, campus: Actors, site: SiteId = None) -> Changed:
     """Make several devices of a site ones to decide about again; one that is refused keeps no other back."""
-    return await _each(body, campus, one_site(campus, site), user.username, _restore)
+    return await _each(body, campus, one_site(campus, site), user.username, "restore_devices", _restore)
 
 
 Step = Callable[[Campus, SiteActors, int, str], Awaitable[DiscoveredDevice]]
 
 
-async def _each(body: SomeDevices, campus: Campus, of: SiteActors, by: str, step: Step) -> Changed:
+async def _each(
+    body: SomeDevices, campus: Campus, of: SiteActors, by: str, action: str, step: Step
+) -> Changed:
     result = Changed(changed=[], refused={})
     for device_id in dict.fromkeys(body.ids):
         try:
@@ -353,6 +355,7 @@ async def _each(body: SomeDevices, campus: Campus, of: SiteActors, by: str, step
             raise  # the site is away: all others would wait for it too
         except OpenCrateError as error:
             result.refused[device_id] = str(error)
+    await campus.log(by, action, of.id, site=of.id, changed=result.changed, refused=sorted(result.refused))
     return result
 
 

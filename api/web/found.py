@@ -125,9 +125,11 @@ class _Becoming:
                     with_input=True,
                     on_change=self._other_profile,
                 ).props("outlined dense")
-                self._grouping = ui.checkbox("Groups", value=True, on_change=self._other_profile)
+                self._grouping = ui.checkbox("Groups", value=True, on_change=self._again)
                 self._history = ui.checkbox("History", value=True, on_change=self._again)
                 self._alarms = ui.checkbox("Alarms", value=True, on_change=self._again)
+                for field in (self._profile, self._grouping, self._history, self._alarms):
+                    field.set_enabled(self._may)
                 if self._may:
                     ui.button("Accept", color=None, on_click=self.accept).classes("oc-main-act")
 
