@@ -13,7 +13,10 @@ from actors.commissioning.models import (
     Item,
     ItemKind,
     ItemState,
+    MoreItems,
     NewCheck,
+    NewSession,
+    Session,
     TrialWrite,
     VerifyRequest,
 )
@@ -43,6 +46,7 @@ HOLD: Final = 120.0
 """Seconds after which what is written for a test ends by itself, whatever has died."""
 RETRY: Final = 10.0
 """Seconds after which what could not be given back is tried again."""
+PAGE: Final = 1000
 NOTE: Final = "commissioning test"
 
 
@@ -123,6 +127,55 @@ class CommissioningEngine:
         ]
         state = HealthState.DEGRADED if reasons else HealthState.HEALTHY
         return Health(name="commissioning_engine", state=state, reasons=reasons, pid=os.getpid())
+
+    # Sessions
+
+    async def create(self, new: NewSession, by: str) -> Session:
+        """Add a session with the items that a node's points need now.
+
+        Raises NotFoundError, BadInputError when there is nothing to verify, and ConflictError for a node with
+        an open session.
+        """
+        nodes, configured = await self._needs(new.node_id)
+        made: Session = await self._call("commissioning", "create", new, nodes, by, configured)
+        return made
+
+    async def add_items(self, session_id: int, more: MoreItems) -> Session:
+        """Add the items that have become necessary since, such as for new points and alarms.
+
+        Raises NotFoundError, and ConflictError for a session that is completed.
+        """
+        session: Session = await self._call("commissioning", "get", session_id)
+        nodes, configured = await self._needs(session.node_id)
+        done: Session = await self._call(
+            "commissioning", "add_items", session_id, nodes, configured, more.also
+        )
+        return done
+
+    async def _needs(self, node_id: str) -> tuple[list[Node], dict[ItemKind, list[str]]]:
+        """Give a node with all below it, and which of these have alarms and schedules."""
+        nodes: list[Node] = await self._call("nodes", "subtree", node_id)
+        alarms: list[AlarmConfig] = await self._all("alarms", "configs", None)
+        schedules: list[Schedule] = await self._all("schedules", "find", None, None, None)
+        alarmed = {each.node_id for each in alarms}
+        scheduled = {each for schedule in schedules for each in schedule.assignments}
+        mine = [node.id for node in nodes]
+        return nodes, {
+            ItemKind.ALARM: [each for each in mine if each in alarmed],
+            ItemKind.SCHEDULE: [each for each in mine if each in scheduled],
+        }
+
+    async def _all(self, store: str, method: str, *filters: Any) -> list[Any]:
+        """Give a store's whole list, page by page."""
+        found: list[Any] = []
+        cursor: str | None = None
+        while True:
+            part, cursor = await self._call(store, method, *filters, PAGE, cursor)
+            found += part
+            if cursor is None:
+                return found
+
+    # Verifying
 
     async def verify(self, item_id: int, request: VerifyRequest, by: str) -> Check:
         """Verify an item and keep what came of it as its result.

@@ -9,6 +9,7 @@ from actors.commissioning.models import (
     Item,
     ItemKind,
     ItemState,
+    MoreItems,
     NewSession,
     Result,
     Session,
@@ -17,7 +18,6 @@ from actors.commissioning.models import (
     SignOff,
     VerifyRequest,
 )
-from actors.node.models import Node
 from api.deps import (
     Actors,
     Campus,
@@ -35,6 +35,7 @@ from api.deps import (
 
 router = APIRouter(prefix="/api/commissioning", tags=["commissioning"])
 
+ENGINE: Final = "commissioning_engine"
 VERIFY_TIMEOUT: Final = 180.0
 """Seconds for several exchanges with a device that answers late."""
 
@@ -75,10 +76,9 @@ async def sessions(
 
 @router.post("/sessions", status_code=201)
 async def create(body: NewSession, user: Commissioner, campus: Actors, site: SiteId = None) -> Session:
-    """Add a session for a device: an item for each capability of each point below it."""
+    """Add a session for a device: items for what each point below it can do and has."""
     of = await campus.site_of(body.node_id, site)
-    nodes: list[Node] = await of.call("nodes", "subtree", body.node_id)
-    made: Session = await of.call("commissioning", "create", body, nodes, user.username)
+    made: Session = await of.call(ENGINE, "create", body, user.username)
     await campus.log(
         user.username,
         "create_commission_session",
@@ -196,12 +196,13 @@ async def items(
 
 
 @router.post("/sessions/{session_id}/items")
-async def add_items(session_id: Id, user: Commissioner, campus: Actors, site: SiteId = None) -> Session:
-    """Add the items that have become necessary since, such as for new points."""
+async def add_items(
+    session_id: Id, user: Commissioner, campus: Actors, body: MoreItems | None = None, site: SiteId = None
+) -> Session:
+    """Add the items that have become necessary since, such as for new points and alarms."""
     of = await _site(campus, session_id, site)
     before: Session = await of.call("commissioning", "get", session_id)
-    nodes: list[Node] = await of.call("nodes", "subtree", before.node_id)
-    after: Session = await of.call("commissioning", "add_items", session_id, nodes)
+    after: Session = await of.call(ENGINE, "add_items", session_id, body or MoreItems())
     await campus.log(
         user.username,
         "add_commission_items",
@@ -255,9 +256,7 @@ async def verify(
     """
     of = await _item_site(campus, item_id, site)
     request = body or VerifyRequest()
-    done: Check = await of.call(
-        "commissioning_engine", "verify", item_id, request, user.username, timeout=VERIFY_TIMEOUT
-    )
+    done: Check = await of.call(ENGINE, "verify", item_id, request, user.username, timeout=VERIFY_TIMEOUT)
     await campus.log(
         user.username,
         "verify_commission_item",
