@@ -104,6 +104,11 @@ class DeviceAlarms:
         self._must_ask = True
         self._wake.set()
 
+    def forget(self) -> None:
+        """Ask again what the device calls its objects and what they ask for, before that is next needed."""
+        for each in (self._names, self._asking, self._nodes):
+            each.clear()
+
     def notified(self, note: Notification) -> None:
         """Take a notification; doesn't wait."""
         if len(self._waiting) < MOST_WAITING:

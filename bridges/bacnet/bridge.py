@@ -506,8 +506,11 @@ class BacnetBridge(Services):
             online = [each for each in self._devices.values() if each.liveness.state == "online"]
             for device in online:
                 try:
-                    if await device.check_list():
+                    other = await device.check_restart()
+                    if await device.check_list() or other:
                         self._backfill.forget(device)
+                        if follower := self._followers.get(device.device.id):
+                            follower.forget()
                     await device.check_rivals()
                 except BridgeError as error:
                     self._faults.tell(device.device.id, "monitor", error.reason)

@@ -16,7 +16,8 @@ from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Eve
 from actors.core.clock import Clock
 from actors.core.errors import BridgeError
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
-from bridges.bacnet.network import SMALLEST_APDU, Announced, DeviceError, Network, SilentError
+from bridges.bacnet.events import from_stamp
+from bridges.bacnet.network import SMALLEST_APDU, UNREADABLE, Announced, DeviceError, Network, SilentError
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox
 from bridges.timing import AnswerTimes
@@ -31,6 +32,8 @@ SMALL_APDU: Final = 480
 LARGEST_GROUP: Final = 40
 MOST_ELEMENTS: Final = 100_000
 """Objects that a device may have; a longer list is none."""
+RESTART_MARKS: Final = ("time-of-device-restart", "last-restart-reason")
+"""Properties of a device that differ after it has started again."""
 MOST_RIVALS: Final = 8
 MOST_KINDS: Final = 30
 """Kinds of errors that are counted one by one; devices may make up numbers of errors."""
@@ -93,6 +96,9 @@ class Contact:
         self._last_address: str | None = None
         self.rivals: list[str] = []
         """Addresses of other devices that say they have this one's instance."""
+        self._marks: dict[str, str] = {}
+        """What tells whether it has started again, or has other objects, as it was last read."""
+        self._lacks: set[str] = set()
         self._status = DeviceStatus(
             device_key=device.id, protocol="bacnet", network_id=device.network, address=device.address
         )
@@ -206,6 +212,32 @@ class Contact:
             reason = f"the device at {self.address} is not {self.device.device_instance}"
             raise SilentError(self.device.id, reason) from error
 
+    async def check_restart(self) -> bool:
+        """Find out whether it has started again since this was last asked; tell whether its objects differ.
+
+        It shows by the time or the reason of its last start, and by its database revision (ASHRAE 135-2020,
+        12.11). Of what it doesn't have, it is asked once. Raises SilentError.
+        """
+        before = dict(self._marks)
+        for prop in (*RESTART_MARKS, "database-revision"):
+            if prop in self._lacks:
+                continue
+            try:
+                value = await self.ask("device", prop)
+                self._marks[prop] = from_stamp(value) if prop == RESTART_MARKS[0] else str(value)
+            except DeviceError as error:
+                if "unknown-property" in error.reason:
+                    self._lacks.add(prop)
+            except UNREADABLE as error:
+                log.info("%s of %s makes no sense: %s", prop, self.device.id, error)
+                self._lacks.add(prop)
+        changed = {prop for prop, value in before.items() if self._marks[prop] != value}
+        if changed & {*RESTART_MARKS}:
+            log.warning("%s has started again: %s", self.device.id, self._marks)
+            self._start_over()
+            self._tell_come()
+        return "database-revision" in changed
+
     # Asking
 
     @contextlib.asynccontextmanager
@@ -306,10 +338,7 @@ class Contact:
     def _heard(self) -> None:
         self._status.last_seen = self._to.clock()
         if self.liveness.misses or not self.liveness.seen:
-            self.came.set()
-            self.able.events = "unknown"
-            for tell in self.on_come:
-                tell()
+            self._tell_come()
         for change in self.liveness.answered():
             key = self.device.id
             if change is Change.DISCOVERED:
@@ -320,6 +349,12 @@ class Contact:
                 log.info("%s answers again", key)
                 self._to.publish(DeviceRecovered(device_key=key, protocol="bacnet"))
                 self._start_over()
+
+    def _tell_come(self) -> None:
+        self.came.set()
+        self.able.events = "unknown"
+        for tell in self.on_come:
+            tell()
 
     def _missed(self, error: BridgeError) -> None:
         now = self._to.monotonic()
