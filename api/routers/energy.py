@@ -30,12 +30,11 @@ from api.deps import (
     EnergyEditor,
     Limit,
     Page,
-    Part,
     SiteActors,
     SiteId,
     from_sites,
+    listed,
     one_site,
-    over_sites,
     site_with,
 )
 
@@ -77,12 +76,7 @@ async def meters(
     cursor: Cursor = None,
 ) -> Page:
     """List meters."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "meters", kind, node_id, parent_id, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "energy", "meters", kind, node_id, parent_id)
 
 
 @router.post("/meters", status_code=201)
@@ -156,12 +150,7 @@ async def rates(
     cursor: Cursor = None,
 ) -> Page:
     """List what utilities charge."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "rates", kind, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "energy", "rates", kind)
 
 
 @router.post("/rates", status_code=201)
@@ -226,12 +215,7 @@ async def baselines(
     cursor: Cursor = None,
 ) -> Page:
     """List baselines with their coefficients and quality."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "baselines", meter_id, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "energy", "baselines", meter_id)
 
 
 @router.post("/baselines", status_code=201)
@@ -335,12 +319,9 @@ async def consumption(
     cursor: Cursor = None,
 ) -> Page:
     """List what meters have consumed by day or month, with peak, load factor and cost."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "rollups", meter_id, kind, period, start, end, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(
+        campus.chosen(site), limit, cursor, "energy", "rollups", meter_id, kind, period, start, end
+    )
 
 
 @router.get(

@@ -28,12 +28,11 @@ from api.deps import (
     FddEditor,
     Limit,
     Page,
-    Part,
     SiteActors,
     SiteId,
     from_sites,
+    listed,
     one_site,
-    over_sites,
     site_with,
 )
 
@@ -108,12 +107,7 @@ async def rules(
     cursor: Cursor = None,
 ) -> Page:
     """List rules."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("fdd", "rules", kind, enabled, text, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "fdd", "rules", kind, enabled, text)
 
 
 @router.post("/rules", status_code=201)
@@ -180,12 +174,7 @@ async def bindings(
 ) -> Page:
     """List what a rule is bound to."""
     of = await _rule_site(campus, rule_id, site)
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("fdd", "bindings", rule_id, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites([of], limit, cursor, read)
+    return await listed([of], limit, cursor, "fdd", "bindings", rule_id)
 
 
 @router.post("/rules/{rule_id}/bindings", status_code=201)
@@ -275,14 +264,9 @@ async def faults(
     cursor: Cursor = None,
 ) -> Page:
     """List faults, newest first, raised from `start` to `end`; with `state=cleared` the history."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call(
-            "fdd", "faults", state, severity, node_id, rule_id, start, end, most, after
-        )
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(
+        campus.chosen(site), limit, cursor, "fdd", "faults", state, severity, node_id, rule_id, start, end
+    )
 
 
 @router.get("/faults/{fault_id}")

@@ -26,13 +26,12 @@ from api.deps import (
     Cursor,
     Limit,
     Page,
-    Part,
     Scheduler,
     SiteActors,
     SiteId,
     in_order,
+    listed,
     one_site,
-    over_sites,
     paged,
     site_with,
 )
@@ -68,12 +67,7 @@ async def schedules(
     cursor: Cursor = None,
 ) -> Page:
     """List schedules."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("schedules", "find", enabled, node_id, text, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "schedules", "find", enabled, node_id, text)
 
 
 @router.post("", status_code=201)
@@ -96,12 +90,7 @@ async def calendars(
     user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page:
     """List calendars."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("schedules", "calendars", most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "schedules", "calendars")
 
 
 @router.post("/calendars", status_code=201)
