@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
+from actors.audit.trail import Trail
 from actors.core.errors import (
     BadInputError,
     NotAllowedError,
@@ -22,7 +23,6 @@ from actors.core.store import MAX_PAGE
 from actors.node.models import Node
 from actors.user.models import Permission, User
 from api.places import Places
-from api.trail import Trail
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
@@ -344,6 +344,18 @@ async def site_with(
         return campus.chosen(site_id)[0]
     of, _, _ = await _knowing(list(campus.sites.values()), actor, method, key, actor)
     return of
+
+
+async def site_with_bridge(
+    campus: Campus, bridge: str, method: str, key: str, kind: str, site_id: str | None = None
+) -> SiteActors:
+    """Find the site whose bridge of a protocol knows `key` by `method`; without `site_id` it must be one.
+
+    Raises NotFoundError, BadInputError with the choices where several know it, and UnreachableError when none
+    does and one can't be asked.
+    """
+    sites = [of for of in campus.chosen(site_id) if bridge in of.bridges]
+    return (await _knowing(sites, bridge, method, key, kind))[0]
 
 
 class Page(BaseModel):

@@ -241,6 +241,8 @@ class Raiser:
                 publish,
                 history=history,
                 commands=functools.partial(find, "commands", site.id),
+                alarms=functools.partial(find, "alarms", site.id),
+                audit=functools.partial(find, "audit", CAMPUS),
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
         devices = [each for each in site.devices if isinstance(each, ModbusDevice)]

@@ -54,6 +54,8 @@ class AlarmEngine:
         self._watches: dict[int, Watch] = {}
         self._standing: dict[int, Alarm] = {}
         """Alarms whose condition holds, by their configuration."""
+        self._told: set[str] = set()
+        """Points of which a device says itself that they are in alarm."""
         self._by_node: dict[str, list[int]] = {}
         self._values: dict[str, tuple[PointValue | None, int]] = {}
         self._version: int | None = None
@@ -90,6 +92,7 @@ class AlarmEngine:
             self._version, configs = await self._call(self._alarms.in_force)
             standing: list[Alarm] = await self._call(self._alarms.standing)
             before, self._configs = self._configs, {config.id: config for config in configs}
+            self._told = {alarm.node_id for alarm in standing if alarm.source is not None}
             self._standing, over = {}, []
             for alarm in standing:
                 config = None if alarm.config_id is None else self._configs.get(alarm.config_id)
@@ -219,7 +222,7 @@ class AlarmEngine:
         return describe(config.condition, name, value, self._units.get(config.node_id))
 
     async def _flag(self, nodes: Iterable[str]) -> None:
-        on = {self._configs[each].node_id for each in self._standing if each in self._configs}
+        on = self._told | {self._configs[each].node_id for each in self._standing if each in self._configs}
         wanted = set(nodes)
         if wanted & on:
             await self._call(self._points.set_flag, sorted(wanted & on), int(PointStatus.ALARM), True)
@@ -228,7 +231,7 @@ class AlarmEngine:
 
     async def _flags(self) -> None:
         """Make every point's alarm flag say whether an alarm stands."""
-        on = {self._configs[each].node_id for each in self._standing if each in self._configs}
+        on = self._told | {self._configs[each].node_id for each in self._standing if each in self._configs}
         snapshot = await self._call(self._points.snapshot)
         wrong = [row[0] for row in snapshot if bool(row[2] & PointStatus.ALARM) != (row[0] in on)]
         if wrong:

@@ -135,3 +135,17 @@ def after_acknowledge(state: AlarmState) -> AlarmState:
     return {AlarmState.ACTIVE: AlarmState.ACKNOWLEDGED, AlarmState.CLEARED: AlarmState.CLOSED}.get(
         state, state
     )
+
+
+def after_report(state: AlarmState | None, *, standing: bool, acknowledged: bool | None) -> AlarmState | None:
+    """Give the state after a device has said how its alarm stands; None: there is none and need not be.
+
+    `state` is that of the alarm that isn't closed. What a device doesn't ask to acknowledge (`acknowledged`
+    is None) stays seen or unseen here. One that came and went while nobody looked is still to be seen.
+    """
+    if state in (None, AlarmState.CLOSED) and not standing and acknowledged is not False:
+        return None
+    seen = state is AlarmState.ACKNOWLEDGED if acknowledged is None else acknowledged
+    if standing:
+        return AlarmState.ACKNOWLEDGED if seen else AlarmState.ACTIVE
+    return AlarmState.CLOSED if seen else AlarmState.CLEARED

@@ -98,6 +98,8 @@ class Alarm(BaseModel):
 
     id: int
     config_id: int | None
+    source: str | None = None
+    """What of a device raised it, such as `bacnet/ip/1101/analog-input,1`; left out: we ourselves."""
     node_id: str
     site: str = ""
     severity: Severity
@@ -110,6 +112,29 @@ class Alarm(BaseModel):
     acknowledged_by: str | None = None
     note: str | None = None
     shelved_until: Timestamp | None = None
+
+
+class Report(BaseModel):
+    """How something of a device stands, as the device says; `source` is what, the same each time."""
+
+    source: str = Field(min_length=1, max_length=200)
+    node_id: str = Field(min_length=1, max_length=200)
+    severity: Severity
+    message: str = Field(max_length=500)
+    value: PointValue | None = None
+    standing: bool
+    """Whether its condition holds."""
+    acknowledged: bool | None = None
+    """Whether the device takes it for seen; None: it asks nobody to say so, and ours stays as it is."""
+    detail: dict[str, str] = {}
+    """What the reporter needs later, to acknowledge it there and to know what was told already."""
+
+
+class Reported(BaseModel):
+    """The last alarm of a source, with what its reporter has kept of it."""
+
+    alarm: Alarm
+    detail: dict[str, str]
 
 
 class AlarmStep(BaseModel):

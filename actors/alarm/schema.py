@@ -56,4 +56,11 @@ MIGRATIONS = (
     CREATE INDEX alarm_shelved ON alarm (shelved_until) WHERE shelved_until IS NOT NULL;
     CREATE INDEX alarm_history_by_time ON alarm_history (at, id);
     """,
+    # Alarms that a device has raised itself, and what is needed to acknowledge them there.
+    """
+    ALTER TABLE alarm ADD COLUMN source TEXT;
+    ALTER TABLE alarm ADD COLUMN detail TEXT;
+    CREATE UNIQUE INDEX alarm_open_by_source ON alarm (source) WHERE source IS NOT NULL AND state <> 'closed';
+    CREATE INDEX alarm_by_source ON alarm (source, id) WHERE source IS NOT NULL;
+    """,
 )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import ray
 from pydantic import TypeAdapter
 
-from actors.alarm.logic import after_acknowledge, after_clear, after_raise
+from actors.alarm.logic import after_acknowledge, after_clear, after_raise, after_report
 from actors.alarm.models import (
     Alarm,
     AlarmConfig,
@@ -16,6 +16,8 @@ from actors.alarm.models import (
     AlarmSummary,
     Condition,
     NewAlarmConfig,
+    Report,
+    Reported,
     Severity,
 )
 from actors.alarm.schema import MIGRATIONS
@@ -211,7 +213,7 @@ class AlarmStore(Store):
                     after_raise(None).value,
                     json.dumps(value),
                     now,
-                    self._shelf(config_id, now),
+                    self._shelf(self._last(config_id), now),
                 )
             alarm = _alarm(row or {})
             self._step(alarm, "raised", now, value=value)
@@ -224,19 +226,120 @@ class AlarmStore(Store):
         if config_id is not None:
             return self.one("SELECT * FROM alarm WHERE config_id = ? AND state <> 'closed'", config_id)
         return self.one(
-            "SELECT * FROM alarm WHERE config_id IS NULL AND node_id = ? AND message = ?"
+            "SELECT * FROM alarm WHERE config_id IS NULL AND source IS NULL AND node_id = ? AND message = ?"
             " AND state <> 'closed'",
             node_id,
             message,
         )
 
-    def _shelf(self, config_id: int | None, now: int) -> int | None:
-        """Give until when the alarms of a configuration are shelved: the shelf outlives one occurrence."""
-        row = self.one(
-            "SELECT shelved_until FROM alarm WHERE config_id = ? ORDER BY id DESC LIMIT 1", config_id
-        )
-        until: int | None = row["shelved_until"] if row else None
+    def _last(self, config_id: int | None) -> Row | None:
+        return self.one("SELECT * FROM alarm WHERE config_id = ? ORDER BY id DESC LIMIT 1", config_id)
+
+    @staticmethod
+    def _shelf(last: Row | None, now: int) -> int | None:
+        """Give until when alarms of an origin are shelved: the shelf outlives one occurrence."""
+        until: int | None = last["shelved_until"] if last else None
         return until if until is not None and now < until <= now + LONGEST_SHELF else None
+
+    @ray.method
+    def report(self, reports: list[Report], by: str) -> list[Reported]:
+        """Take how alarms of a device stand, as it says; give the last alarm of each source that has one.
+
+        `by` is who has acknowledged what the device takes for seen. The same report twice changes nothing.
+        """
+        with self.transaction():
+            for each in reports:
+                self._report(each, by)
+        rows = [self._last_of(each.source) for each in reports]
+        return [_reported(row) for row in rows if row is not None]
+
+    @ray.method
+    def reported(self, prefix: str) -> list[Reported]:
+        """Give the last alarm of each source that begins with `prefix`."""
+        rows = self.all(
+            "SELECT * FROM alarm WHERE id IN (SELECT max(id) FROM alarm"
+            " WHERE source >= ? AND source < ? GROUP BY source) ORDER BY id",
+            prefix,
+            prefix + "\U0010ffff",
+        )
+        return [_reported(row) for row in rows]
+
+    def _last_of(self, source: str) -> Row | None:
+        return self.one("SELECT * FROM alarm WHERE source = ? ORDER BY id DESC LIMIT 1", source)
+
+    def _report(self, report: Report, by: str) -> None:
+        row = self._last_of(report.source)
+        old = None if row is None or row["state"] == AlarmState.CLOSED else _alarm(row)
+        state = after_report(
+            old.state if old else None, standing=report.standing, acknowledged=report.acknowledged
+        )
+        detail = json.dumps(report.detail)
+        if row is not None and row["detail"] != detail:
+            self.run("UPDATE alarm SET detail = ? WHERE id = ?", detail, row["id"])
+        if state is None:
+            return
+        stood = old is not None and old.state in (AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED)
+        was_seen = old is not None and old.state is AlarmState.ACKNOWLEDGED
+        seen = state in (AlarmState.ACKNOWLEDGED, AlarmState.CLOSED)
+        raised = old is None
+        if report.standing and old is not None:
+            other = (old.message, old.severity) != (report.message, report.severity)
+            raised = not stood or other or (was_seen and not seen)
+        if not raised and old is not None and old.state is state:
+            return
+        now = self.clock()
+        alarm = self._set_reported(report, old, state, now, by, raised=raised)
+        if raised:
+            self._step(alarm, "raised", now, value=report.value)
+            severity, message = alarm.severity.value, alarm.message
+            self.publish(
+                AlarmRaised(alarm_id=alarm.id, node_id=alarm.node_id, severity=severity, message=message)
+            )
+        if seen and not was_seen:
+            self._step(alarm, "acknowledged", now, by=by)
+            self.publish(AlarmAcknowledged(alarm_id=alarm.id, user=by))
+        if not report.standing and (stood or old is None):
+            self._step(alarm, "cleared", now, value=report.value)
+            self.publish(AlarmCleared(alarm_id=alarm.id, node_id=alarm.node_id))
+
+    def _set_reported(
+        self, report: Report, old: Alarm | None, state: AlarmState, now: int, by: str, *, raised: bool
+    ) -> Alarm:
+        if old is None:
+            made = self.one(
+                "INSERT INTO alarm (source, node_id, severity, message, state, value, raised_at, detail,"
+                " shelved_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                report.source,
+                report.node_id,
+                report.severity.value,
+                report.message,
+                state.value,
+                json.dumps(report.value),
+                now,
+                json.dumps(report.detail),
+                self._shelf(self._last_of(report.source), now),
+            )
+            old = _alarm(made or {})
+        elif raised:
+            self.run(
+                "UPDATE alarm SET severity = ?, message = ?, value = ?, raised_at = ? WHERE id = ?",
+                report.severity.value,
+                report.message,
+                json.dumps(report.value),
+                now,
+                old.id,
+            )
+        seen = state in (AlarmState.ACKNOWLEDGED, AlarmState.CLOSED)
+        row = self.one(
+            "UPDATE alarm SET state = ?, cleared_at = ?, acknowledged_at = ?, acknowledged_by = ?"
+            " WHERE id = ? RETURNING *",
+            state.value,
+            None if report.standing else old.cleared_at or max(now, old.raised_at),
+            (old.acknowledged_at or max(now, old.raised_at)) if seen else None,
+            (old.acknowledged_by or by) if seen else None,
+            old.id,
+        )
+        return _alarm(row or {})
 
     @ray.method
     def clear(self, alarm_id: int, value: PointValue | None = None) -> Alarm:
@@ -447,6 +550,10 @@ class AlarmStore(Store):
             newest_first=True,
         )
         return [AlarmStep.model_validate(row | {"value": json.loads(row["value"])}) for row in rows], after
+
+
+def _reported(row: Row) -> Reported:
+    return Reported(alarm=_alarm(row), detail=json.loads(row["detail"] or "{}"))
 
 
 def _columns(new: NewAlarmConfig) -> tuple[Any, ...]:

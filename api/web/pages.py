@@ -9,6 +9,7 @@ from nicegui import ui
 from actors.core.clock import now_ms
 from api.findings import SKEW
 from api.web.alarms import alarms
+from api.web.bacnet import device, device_link
 from api.web.command import open_command
 from api.web.commissioning import commissioning
 from api.web.discovery import discovery
@@ -55,6 +56,7 @@ def install(app: FastAPI, assets: str) -> None:
         ("/commissioning", commissioning),
         ("/health", health),
         ("/registers", registers),
+        ("/device", device),
     )
     for path, view in views:
         _page(app, path, view, assets, watch)
@@ -266,7 +268,12 @@ async def health(frame: Frame, request: Request) -> None:
         rows = [device_row(frame.model, each, now_ms()) for each in told]
         if shown.get("devices") != rows:
             shown["devices"] = rows
-            _list(devices, "Devices", rows)
+            links = {
+                row[0]: device_link(each["device_key"], each["site"])
+                for row, each in zip(rows, told, strict=True)
+                if each["protocol"] == "bacnet"
+            }
+            _list(devices, "Devices", rows, links)
 
     frame.refreshers.append(refresh)
 
@@ -306,7 +313,9 @@ def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str
     return rows
 
 
-def _list(panel: ui.element, title: str, rows: list[tuple[str, str, str]]) -> None:
+def _list(
+    panel: ui.element, title: str, rows: list[tuple[str, str, str]], links: dict[str, str] | None = None
+) -> None:
     panel.clear()
     with panel:
         well = sum(state in WELL for _, state, _ in rows)
@@ -320,7 +329,9 @@ def _list(panel: ui.element, title: str, rows: list[tuple[str, str, str]]) -> No
                 with box("oc-part"):
                     badge(state)
                     with box("oc-grow"):
-                        words(name, "name")
+                        link = (links or {}).get(name)
+                        with anchor(link) if link else box():
+                            words(name, "name")
                         if more:
                             words(more, "oc-muted")
 

@@ -106,9 +106,9 @@ class Session:
         """Send something; `patience` in seconds. Raises ApiError; then nothing is known to have changed."""
         return await self._ask("POST", path, patience, json=body or {})
 
-    async def put(self, path: str, body: dict[str, Any]) -> Any:
-        """Replace something. Raises ApiError; then nothing is known to have changed."""
-        return await self._ask("PUT", path, json=body)
+    async def put(self, path: str, body: Any, patience: float | None = None) -> Any:
+        """Replace something; `patience` in seconds. Raises ApiError; then it is not known to have changed."""
+        return await self._ask("PUT", path, patience, json=body)
 
     async def all(self, path: str, most: int = 20_000, **params: Any) -> list[dict[str, Any]]:
         """Ask for a whole list, page by page, up to `most` items. Raises ApiError."""

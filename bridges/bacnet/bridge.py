@@ -8,56 +8,45 @@ import math
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from bacpypes3.pdu import Address
+
+from actors.alarm.models import Alarm
+from actors.audit.trail import Trail
 from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import (
     BadInputError,
     BridgeError,
-    ConflictError,
     NotFoundError,
     OpenCrateError,
     WriteFailedError,
 )
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
+from actors.core.remote import answered
 from actors.core.values import PointStatus, PointValue
-from actors.discovery.models import FoundPoint
-from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
+from actors.node.models import Node, NodeType
 from actors.override.models import PriorityArray
 from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
-from actors.schedule.models import Period
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
+from bridges.bacnet.adopt import nodes_of
+from bridges.bacnet.alarms import DeviceAlarms, clear_left, device_of
 from bridges.bacnet.backfill import Backfill
-from bridges.bacnet.binding import device_of
-from bridges.bacnet.clocks import host_zone
-from bridges.bacnet.device import Device, Effects, Object
+from bridges.bacnet.binding import device_of as bound_device
+from bridges.bacnet.contact import Effects
+from bridges.bacnet.cov import Object
+from bridges.bacnet.device import Device
+from bridges.bacnet.events import Notification
 from bridges.bacnet.kinds import (
-    ANALOG,
-    BINARY,
-    MULTI_STATE,
-    OUTPUTS,
-    READ_ONLY,
-    WHOLE,
-    WITH_VALUE,
     carries_value,
 )
-from bridges.bacnet.network import HIGHEST, Announced, Holder, Network, is_object
-from bridges.bacnet.probe import WAIT, Finding, Findings, Probe, Progress, Told
-from bridges.bacnet.schedules import (
-    DeviceSchedule,
-    read_calendar,
-    read_schedule,
-    write_calendar,
-    write_schedule,
-)
-from bridges.bacnet.server import Served
-from bridges.bacnet.upkeep import Restart, Speech, control, restart, time_requests
-from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork, ServedAs
-from bridges.found import profile_points
+from bridges.bacnet.network import Announced, Network
+from bridges.bacnet.services import Services
+from bridges.bacnet.share import Sharing
+from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
@@ -73,23 +62,27 @@ RELOAD: Final = 60.0
 RELOAD_WITHOUT_POINTS: Final = 2.0
 ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
-SHARE: Final = 1.0
-"""Seconds between two looks at the points that are served to others."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
 CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
 
 
+async def _audited(audit: Callable[[], Any], user: str, action: str, target: str, detail: Any) -> None:
+    # Looking an actor up may wait for another host: nobody else is to wait for that.
+    log_of_campus = await asyncio.to_thread(audit)
+    await answered("audit", log_of_campus.add.remote(user, action, target, detail), CALL_TIMEOUT)
+
+
+def _note(trail: Trail, site: str, user: str, action: str, target: str, detail: dict[str, Any]) -> None:
+    trail.later(user, action, target, {"site": site} | detail)
+
+
 def _nobody(event: Event) -> None:
     """Publish to nobody."""
 
 
-def _unheard(progress: Progress) -> None:
-    """Tell nobody how far a scan has come."""
-
-
-class BacnetBridge:
+class BacnetBridge(Services):
     """Read a site's BACnet devices, watch over them, write to them.
 
     Its points are the nodes with a BACnet binding; each goes to the configured device of its instance and
@@ -110,37 +103,47 @@ class BacnetBridge:
         *,
         history: Any = None,
         commands: Callable[[], Any] | None = None,
+        alarms: Callable[[], Any] | None = None,
+        audit: Callable[[], Any] | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
 
         Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
-        engine, which carries out what others write to the points that are served to them.
+        engine, which carries out what others write to the points that are served to them. `alarms` finds the
+        store of alarms; without it the devices' events are nobody's affair. `audit` finds the audit log,
+        which is told what others write.
 
         Raises BadInputError for a device on a network that isn't there.
         """
-        self.site = site
+        super().__init__(site)
         self._nodes, self._publish, self._clock = nodes, publish, clock
         self._outbox = Outbox(points)
         self._faults = FaultLog(log)
+        self._sharing = Sharing(nodes, points, self._faults)
         self._backfill = Backfill(history, points, clock, self._faults)
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
         self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
+        trail = Trail(functools.partial(_audited, audit)) if audit is not None else None
+        self._trail = trail
+        noted = None if trail is None else functools.partial(_note, trail, site)
         self._networks = {
-            each.id: Network(each, commands) for each in networks if isinstance(each, BacnetNetwork)
+            each.id: Network(each, commands, noted) for each in networks if isinstance(each, BacnetNetwork)
         }
         self._points = points
         self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
-        self._devices: dict[str, Device] = {}
         self._by_instance: dict[tuple[str, int], Device] = {}
         self._running: dict[str, list[asyncio.Task[None]]] = {}
+        self._find_alarms = alarms
+        self._followers: dict[str, DeviceAlarms] = {}
+        self._must_clear = alarms is not None
         self._use(self._configured)
         self._bad_equipment: dict[str, str] = {}
         for network in self._networks.values():
             network.on_cov = self._notified
             network.on_announced = functools.partial(self._announced, network.config.id)
-        self._probe: Probe | None = None
+            network.on_event = functools.partial(self._happened, network.config.id)
         self._where: dict[str, str] = {}
         self._faulty: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
@@ -164,6 +167,17 @@ class BacnetBridge:
         if device is not None:
             device.announced(found)
 
+    def _happened(self, network_id: str, sender: Address, note: Notification) -> None:
+        """Take an event if it is from one of our devices, and from where that device is."""
+        device = self._by_instance.get((network_id, note.device))
+        follower = self._followers.get(device.device.id) if device is not None else None
+        if device is None or follower is None:
+            return
+        if device.address is None or Address(device.address) != sender:
+            self._faults.tell(device.device.id, "event", f"{sender} sends one in its name")
+            return
+        follower.notified(note)
+
     async def start(self) -> None:
         """Begin to read; returns at once. A second call changes nothing."""
         if self._tasks:
@@ -175,7 +189,7 @@ class BacnetBridge:
             for network in self._networks.values()
             if network.config.time_sync is not None
         ]
-        runs += [self._share(network) for network in self._networks.values() if network.config.serve]
+        runs += [self._sharing.follow(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
         self._run_devices()
 
@@ -183,7 +197,9 @@ class BacnetBridge:
         """Begin to read the devices that are new."""
         for key, device in self._devices.items():
             if key not in self._running:
-                runs = (self._serve(device), self._backfill.follow(device))
+                runs = [self._serve(device), self._backfill.follow(device)]
+                if key in self._followers:
+                    runs.append(self._followers[key].run())
                 self._running[key] = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
@@ -196,6 +212,8 @@ class BacnetBridge:
             await end(tasks[:1])
         for network in self._networks.values():
             await network.close()
+        if self._trail is not None:
+            await self._trail.close()
 
     async def reload(self) -> None:
         """Look up the points again. Raises what the node store's handle raises; nothing changes then.
@@ -248,7 +266,7 @@ class BacnetBridge:
         bad: dict[str, str] = {}
         for node in nodes:
             try:
-                device = device_of(node, self._networks)
+                device = bound_device(node, self._networks)
             except BadInputError as error:
                 bad[node.id] = str(error)
                 self._faults.tell(node.id, "wrong binding", str(error))
@@ -283,6 +301,13 @@ class BacnetBridge:
         left = [each for key, each in self._devices.items() if key in gone]
         self._by_process = {key: each for key, each in self._by_process.items() if each not in left}
         self._devices = found
+        self._must_clear |= bool(gone) and self._find_alarms is not None
+        for key, each in found.items():
+            of = self._followers.get(key)
+            fresh = of is None or of.device is not each
+            if fresh and self._find_alarms is not None and each.device.events != "off":
+                self._followers[key] = DeviceAlarms(each, self._find_alarms, self._faults)
+        self._followers = {key: of for key, of in self._followers.items() if of.device is found.get(key)}
         self._by_instance = {
             (each.device.network, each.device.device_instance): each for each in found.values()
         }
@@ -313,138 +338,27 @@ class BacnetBridge:
         """Read a point from its device now, and update the point store. Raises NotFoundError, BridgeError."""
         return await self._device(point_id).read(point_id)
 
+    async def acknowledge(self, alarm_id: int, by: str, note: str | None = None) -> Alarm:
+        """Acknowledge an alarm that a device has raised, at the device and here.
+
+        Raises NotFoundError, ConflictError with the device's reason, and UnreachableError; then it is
+        acknowledged nowhere. An alarm of a device that is no longer there is acknowledged here alone.
+        """
+        if self._find_alarms is None:
+            raise NotFoundError("alarm", alarm_id)
+        store = await asyncio.to_thread(self._find_alarms)
+        alarm: Alarm = await answered("alarms", store.get.remote(alarm_id), CALL_TIMEOUT)
+        which = device_of(alarm.source or "")
+        device = self._by_instance.get(which) if which is not None else None
+        follower = self._followers.get(device.device.id) if device is not None else None
+        if follower is not None:
+            return await follower.acknowledge(alarm, by, note)
+        seen: Alarm = await answered("alarms", store.acknowledge.remote(alarm_id, by, note), CALL_TIMEOUT)
+        return seen
+
     async def priority_array(self, point_id: str) -> PriorityArray:
         """Read a point's priority array from its device. Raises NotFoundError, ConflictError, BridgeError."""
         return await self._device(point_id).priority_array(point_id)
-
-    async def scan(
-        self,
-        network_ids: Sequence[str] | None = None,
-        low: int = 0,
-        high: int = HIGHEST,
-        progress: Told = _unheard,
-        *,
-        wait: float = WAIT,
-    ) -> Findings:
-        """Look at all devices with instances from `low` to `high`, of some networks or of all, side by side.
-
-        Takes as long as the devices need; `progress` is called as it comes along. `cancel_scan` makes it give
-        what it has found until then. Raises NotFoundError for a network, BadInputError for the range, and
-        ConflictError while another scan runs.
-        """
-        if not 0 <= low <= high <= HIGHEST:
-            raise BadInputError("low", low, f"0 to high, which is {HIGHEST} at most")
-        networks = [self._network(each) for each in network_ids or self._networks]
-        if self._probe is not None:
-            raise ConflictError("scan", self.site, "one is running; wait for it or cancel it")
-        self._probe = Probe(networks, low, high, progress, wait)
-        try:
-            return await self._probe.run(self._addresses)
-        finally:
-            self._probe = None
-
-    async def scan_progress(self) -> Progress | None:
-        """Say how far the scan has come; None: none runs."""
-        return self._probe.progress.model_copy() if self._probe is not None else None
-
-    async def scan_found(self, after: int) -> list[Finding]:
-        """Give what the scan that runs has found, but for the first `after`."""
-        return self._probe.found.devices[after:] if self._probe is not None else []
-
-    async def profile_points(self, name: str) -> list[FoundPoint]:
-        """Give the points of a profile that comes with the program. Raises BadInputError."""
-        return await profile_points("bacnet", name)
-
-    async def cancel_scan(self) -> bool:
-        """End the scan that runs; say whether there was one."""
-        if self._probe is None:
-            return False
-        self._probe.cancel()
-        return True
-
-    async def who_has(
-        self, network_id: str, *, name: str | None = None, obj: str | None = None, wait: float = WAIT
-    ) -> list[Holder]:
-        """Ask which devices have an object, by its name or as `analog-input,1`.
-
-        Raises NotFoundError for the network and BadInputError.
-        """
-        if (name is None) == (obj is None):
-            raise BadInputError("object", obj, "either a name or an object such as analog-input,1")
-        if obj is not None and not is_object(obj):
-            raise BadInputError("object", obj, "a type and an instance, such as analog-input,1")
-        return await self._network(network_id).who_has(name=name, obj=obj, wait=wait)
-
-    async def synchronise(self, network_id: str | None = None, device_key: str | None = None) -> None:
-        """Tell the time, UTC and this host's, to one device, to all of a network, or of all networks.
-
-        No device answers to that. Raises NotFoundError, and BridgeError where it can't be sent.
-        """
-        requests = time_requests(datetime.now(UTC), host_zone())
-        if device_key is not None:
-            device = self._keyed(device_key)
-            for request in requests:
-                await device.network.tell(request, device.located())
-            return
-        for network in [self._network(network_id)] if network_id else self._networks.values():
-            for request in requests:
-                await network.tell(request)
-
-    async def restart(self, device_key: str, how: Restart, password: str | None = None) -> None:
-        """Let a device start again (ReinitializeDevice). Raises NotFoundError, BadInputError, BridgeError."""
-        await restart(self._keyed(device_key), how, password)
-
-    async def control_speech(
-        self, device_key: str, speech: Speech, minutes: int | None = None, password: str | None = None
-    ) -> None:
-        """Let a device tell nothing by itself for some minutes, or tell again (DeviceCommunicationControl).
-
-        Raises NotFoundError, BadInputError, BridgeError.
-        """
-        await control(self._keyed(device_key), speech, minutes, password)
-
-    async def schedules(self, device_key: str) -> list[str]:
-        """Name the schedules and calendars of a device: `schedule,1`. Raises NotFoundError, BridgeError."""
-        listed = await self._keyed(device_key).objects()
-        return [each for each in listed if each.startswith(("schedule,", "calendar,"))]
-
-    async def read_schedule(self, device_key: str, instance: int) -> DeviceSchedule:
-        """Read a schedule from its device. Raises NotFoundError, BridgeError."""
-        return await read_schedule(self._keyed(device_key), instance)
-
-    async def write_schedule(
-        self, device_key: str, instance: int, schedule: DeviceSchedule
-    ) -> DeviceSchedule:
-        """Write a schedule to its device, as a whole or not at all; give what is read back.
-
-        Raises NotFoundError, BadInputError, WriteFailedError with the device's reason, BridgeError.
-        """
-        return await write_schedule(self._keyed(device_key), instance, schedule)
-
-    async def read_calendar(self, device_key: str, instance: int) -> list[Period]:
-        """Read the days of a device's calendar. Raises NotFoundError, BridgeError."""
-        return await read_calendar(self._keyed(device_key), instance)
-
-    async def write_calendar(self, device_key: str, instance: int, days: Sequence[Period]) -> list[Period]:
-        """Write the days of a device's calendar; give what is read back. Raises as `write_schedule` does."""
-        return await write_calendar(self._keyed(device_key), instance, days)
-
-    def _keyed(self, device_key: str) -> Device:
-        found = self._devices.get(device_key)
-        if found is None:
-            raise NotFoundError("device", device_key)
-        return found
-
-    def _network(self, network_id: str) -> Network:
-        found = self._networks.get(network_id)
-        if found is None:
-            raise NotFoundError("network", network_id)
-        return found
-
-    def _addresses(self, network_id: str) -> list[str]:
-        """Give the addresses that are known of devices on a network; a broadcast may not reach them."""
-        devices = [each for each in self._devices.values() if each.device.network == network_id]
-        return [each.address for each in devices if each.address is not None]
 
     def _device(self, point_id: str) -> Device:
         if point_id not in self._where:
@@ -514,52 +428,6 @@ class BacnetBridge:
                 self._faults.tell(network.config.id, "time", error.reason)
             await asyncio.sleep(3600 * hours)
 
-    async def _share(self, network: Network) -> None:
-        """Show the points that are served on a network as they are, until cancelled."""
-        looked, served, nodes = -math.inf, list[Served](), dict[str, Node]()
-        while True:
-            try:
-                if time.monotonic() - looked >= RELOAD:
-                    served, nodes = await self._chosen(network.config)
-                    looked = time.monotonic()
-                async with asyncio.timeout(CALL_TIMEOUT):
-                    rows = await self._points.snapshot.remote(list(nodes))
-                await network.server.step(served, nodes, rows)
-            except Exception as error:
-                # Whatever a dead or restarting store raises: what is served keeps its last value.
-                reason = f"{type(error).__name__}: {error}"[:200]
-                self._faults.tell(network.config.id, "serving points", reason)
-            await asyncio.sleep(SHARE)
-
-    async def _tagged(self, tag: str) -> list[Node]:
-        found: list[Node] = []
-        cursor: str | None = None
-        while True:
-            part, cursor = await self._nodes.find.remote(None, [tag], None, None, 1000, cursor)
-            found += part
-            if cursor is None:
-                return found
-
-    async def _chosen(self, config: BacnetNetwork) -> tuple[list[Served], dict[str, Node]]:
-        """Give the points that are to be served, each once, with their nodes."""
-        found: dict[str, Served] = {}
-        nodes: dict[str, Node] = {}
-        for each in config.serve:
-            asked = each.point if isinstance(each, ServedAs) else each
-            async with asyncio.timeout(CALL_TIMEOUT):
-                those: list[Node] = (
-                    await self._tagged(asked[1:])
-                    if asked.startswith("#")
-                    else await self._nodes.get_many.remote([asked])
-                )
-            if not those:
-                self._faults.tell(config.id, f"serve {asked}", "there is no such point")
-            for node in those:
-                if node.node_type in (NodeType.POINT, NodeType.VIRTUAL_POINT) and node.id not in found:
-                    wanted = each.object if isinstance(each, ServedAs) else None
-                    found[node.id], nodes[node.id] = Served(node.id, wanted), node
-        return list(found.values()), nodes
-
     async def _serve(self, device: Device) -> None:
         await self._loaded.wait()
         # Without its network the device would count as silent: give it the time to open.
@@ -575,6 +443,9 @@ class BacnetBridge:
             try:
                 await self.reload()
                 await self._adopt_all()
+                if self._must_clear and self._find_alarms is not None:
+                    await clear_left(self._find_alarms, self._by_instance)
+                    self._must_clear = False
             except Exception as error:
                 # Whatever a dead or restarting store raises; reading goes on with the points that we know.
                 self._model_trouble = f"the node store doesn't answer: {type(error).__name__}: {error}"[:300]
@@ -608,12 +479,8 @@ class BacnetBridge:
 
     async def _adopt(self, device: Device) -> None:
         """Make nodes of all objects of a device that has a present value. Raises BridgeError."""
-        nodes: list[Node] = []
         try:
-            for name in await device.objects():
-                kind, _, instance = name.partition(",")
-                if kind in WITH_VALUE:
-                    nodes.append(await self._node(device, kind, int(instance)))
+            nodes = await nodes_of(device)
         except BridgeError as error:
             self._faults.tell(device.device.id, "object list", error.reason)
             return
@@ -625,37 +492,6 @@ class BacnetBridge:
             await self._nodes.apply.remote(nodes)
         log.info("%s has told %d objects", device.device.id, len(nodes))
         await self.reload()
-
-    async def _node(self, device: Device, kind: str, instance: int) -> Node:
-        name = f"{kind},{instance}"
-        props = ["object-name", "description"]
-        props += ["active-text", "inactive-text"] if kind in BINARY else []
-        props += ["state-text"] if kind in MULTI_STATE else []
-        props += ["units"] if kind in ANALOG | WHOLE else []
-        found = await device.describe(name, props)
-        writable = kind in OUTPUTS or (kind.endswith("-value") and kind not in READ_ONLY)
-        properties: dict[str, Any] = {"origin": "device", "device": device.device.id}
-        if found.get("units") is not None:
-            properties["units"] = str(found["units"])
-        if found.get("description"):
-            properties["description"] = str(found["description"])[:500]
-        if "active-text" in found and "inactive-text" in found:
-            properties["states"] = [str(found["inactive-text"]), str(found["active-text"])]
-        elif found.get("state-text"):
-            properties["states"] = [str(each) for each in found["state-text"]]
-        return Node(
-            id=f"{device.device.id}/{kind}-{instance}",
-            node_type=NodeType.POINT,
-            dis=str(found.get("object-name") or f"{kind}-{instance}")[:200],
-            parent_id=device.device.id,
-            properties=properties,
-            capabilities=NodeCapabilities(
-                readable=True, writable=writable, historizable=True, alarmable=True, schedulable=writable
-            ),
-            protocol_binding=ProtocolBinding.bacnet(
-                device.device.device_instance, kind, instance, device.device.network
-            ),
-        )
 
     def _flag(self, ids: list[str]) -> None:
         frame = empty_frame()

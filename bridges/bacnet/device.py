@@ -1,19 +1,15 @@
-"""One BACnet device: found, asked, watched, written to."""
+"""One BACnet device: its points read, told, written to."""
 
 import asyncio
 import contextlib
 import logging
 import math
-import random
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Final
 
 from bacpypes3.pdu import Address
 
-from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Event, ObjectListChanged
-from actors.core.clock import Clock
 from actors.core.errors import (
     BadInputError,
     BridgeError,
@@ -27,127 +23,30 @@ from actors.core.values import PointStatus, PointValue
 from actors.override.logic import active_priority
 from actors.override.models import PriorityArray
 from actors.point.models import empty_frame
-from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
-from bridges.bacnet.kinds import ANALOG, MULTI_STATE
-from bridges.bacnet.network import SMALLEST_APDU, Announced, DeviceError, Network, SilentError
+from bridges.bacnet.contact import Effects
+from bridges.bacnet.cov import Object, Watched
+from bridges.bacnet.kinds import MULTI_STATE
+from bridges.bacnet.network import DeviceError, Network
 from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
-from bridges.outbox import FaultLog, Outbox, Row
 
 log = logging.getLogger(__name__)
 
 GRID: Final = 0.9
 """Part of the interval after which a point is read again: the interval is the longest time between two."""
-COV_LIFETIME: Final = 300
-"""Seconds that a subscription is asked for."""
-COV_RENEW: Final = 0.5
-"""Part of the lifetime after which it is renewed."""
-COV_BATCH: Final = 20
-"""Subscriptions made in one step, so that reading goes on."""
-PER_OBJECT: Final = 30
-"""Bytes of an answer that an object's present value and status flags take at most, numbers."""
-LARGEST_APDU: Final = 1476
-SMALL_APDU: Final = 480
-"""What a device is taken to accept that doesn't tell: the length on MS/TP."""
-LARGEST_GROUP: Final = 40
-RESUBSCRIBE_AFTER: Final = 30.0
-"""Seconds after which a subscription is renewed when its device says that it is there, as after a start."""
-FIRST_NOTIFICATION: Final = 10.0
-"""Seconds in which the first notification of a subscription has to come."""
-SILENT_SUBSCRIPTION: Final = 2
-"""Polls in a row that find a value of which the device should have told."""
-MOST_ELEMENTS: Final = 100_000
-"""Objects that a device may have; a longer list is none."""
-MOST_RIVALS: Final = 8
-MISSES_UNTIL_SEARCH: Final = 2
-"""Checks without an answer after which the device is looked for elsewhere."""
-CHECK_BEFORE_DOWN: Final = 6.0
-"""Longest wait between checks of a device that is silent but not yet down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """What a device acts on besides its network."""
-
-    outbox: Outbox
-    publish: Callable[[Event], None]
-    clock: Clock
-    faults: FaultLog
-    backoff: Backoff = DEFAULT_BACKOFF
-    monotonic: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
-    process: Callable[["Device", str], int] = lambda device, point_id: 1
-
-
-@dataclass(slots=True)
-class Object:
-    """A point as the device has it."""
-
-    name: str
-    """`analog-input,1`."""
-    interval: float
-    states: int | None = None
-    due: float = 0.0
-    process: int = 0
-    renew: float = math.inf
-    subscribed: bool = False
-    since: float = -math.inf
-    """When the subscription was made or renewed last."""
-    heard: bool = False
-    """Whether a notification has come of it."""
-    untold: int = 0
-    """Polls in a row that found a change of which no notification came."""
-    increment: float | None = None
-    """Its COV increment; none: not asked for yet."""
-    alone: bool = False
-    """Whether it is read by itself, because requests with it among others fail."""
-
-    @property
-    def type(self) -> str:
-        """The object type, such as `analog-input`."""
-        return self.name.partition(",")[0]
-
-
-@dataclass(slots=True)
-class Abilities:
-    """What a device can take, as far as it is known."""
-
-    group: int = 0
-    """Objects in one request; 0: not known yet."""
-    multiple: bool = True
-    cov: bool = True
-    objects: int | None = None
-    """Length of its object list."""
-
-
-class Device:
+class Device(Watched):
     """Keep one device's points fresh and say how it is."""
 
     def __init__(self, device: BacnetDevice, network: Network, effects: Effects) -> None:
         """Nothing happens before `assign` and `run`."""
-        self.device, self.network, self._to = device, network, effects
-        self.liveness = Liveness(effects.backoff)
-        self.address: str | None = None
-        self.able = Abilities()
+        super().__init__(device, network, effects)
         self.refused: dict[str, str] = {}
         self.has_points = asyncio.Event()
-        self.came = asyncio.Event()
-        """It answers after it was silent, or for the first time."""
-        self._points: dict[str, Object] = {}
         self._by_object: dict[str, str] = {}
-        self._rows: dict[str, Row] = {}
-        self._wake = asyncio.Event()
-        self._turn = asyncio.Lock()
-        self._known = False
-        self._sightings: dict[str, Announced] = {}
-        self._last_address: str | None = None
-        self.rivals: list[str] = []
-        """Addresses of other devices that say they have this one's instance."""
         self.poll_seconds: float | None = None
         """How long the last poll took."""
-        self._status = DeviceStatus(
-            device_key=device.id, protocol="bacnet", network_id=device.network, address=device.address
-        )
 
     def assign(self, points: dict[str, Object]) -> None:
         """Take these points, and only these; their last values stay."""
@@ -182,7 +81,7 @@ class Device:
                 await self._sleep()
             except DeviceError as error:
                 # It lives, if not as it should.
-                self._failed("poll failed", error.reason)
+                self._failed("poll failed", error.reason, error.reason)
                 await asyncio.sleep(2.0)
             except BridgeError as error:
                 self._missed(error)
@@ -212,215 +111,30 @@ class Device:
 
     def status(self) -> DeviceStatus:
         """Say how the device is."""
-        return self._status.model_copy(
-            update={
-                "state": self.liveness.state,
-                "misses": self.liveness.misses,
-                "points": len(self._points),
-                "cov_points": sum(each.subscribed for each in self._points.values()),
-                "address": self.address or self.device.address,
-                "trouble": self.trouble,
-            }
-        )
-
-    @property
-    def trouble(self) -> str | None:
-        """What is wrong although it answers."""
-        if not self.rivals:
-            return None
-        at = ", ".join(sorted({*self.rivals, *([self.address] if self.address else [])}))
-        return f"several devices say that they are {self.device.device_instance}: at {at}"
-
-    def subscribed(self, point_id: str) -> bool:
-        """Tell whether a point reports its changes by itself."""
-        found = self._points.get(point_id)
-        return found is not None and found.subscribed
-
-    # First contact
-
-    def announced(self, found: Announced) -> None:
-        """Take that a device says it has this instance: this one, started or moved, or another one."""
-        if found.address == self.address:
-            self._renew_soon()
-        elif self.address is not None and len(self._sightings) < MOST_RIVALS:
-            self._sightings[found.address] = found
-        self._wake.set()
-
-    async def _consider(self) -> None:
-        """Find out whether the device has moved, or another one has its instance too."""
-        sightings, self._sightings = self._sightings, {}
-        for address, found in sightings.items():
-            if address in (self.address, *self.rivals):
-                continue
-            if self.address is not None and not self.liveness.misses:
-                try:
-                    await self._check()
-                except SilentError as error:
-                    log.info("%s isn't at %s any more: %s", self.device.id, self.address, error.reason)
-                else:
-                    self.rivals.append(address)
-                    self._to.faults.tell(self.device.id, "instance taken twice", self.trouble or "")
-                    continue
-            self._move(found)
-
-    def _move(self, found: Announced) -> None:
-        before = self._last_address
-        if before is not None and before != found.address:
-            self._to.faults.tell(self.device.id, "moved", f"from {before} to {found.address}")
-            self._start_over()
-        self.network.remember(found, before)
-        self.address = self._last_address = found.address
-        self.able.group = _group(found.max_apdu)
-        self.rivals = [each for each in self.rivals if each != found.address]
-        self._known = False
-
-    async def check_rivals(self) -> None:
-        """Forget other devices of this instance that are gone. Raises nothing that a device does."""
-        for address in list(self.rivals):
-            name = f"device,{self.device.device_instance}"
-            try:
-                await self.network.read(self.device.id, address, name, "system-status")
-            except SilentError:
-                self.rivals.remove(address)
-            except DeviceError as error:
-                if "unknown-object" in error.reason:
-                    self.rivals.remove(address)
-
-    async def _locate(self) -> None:
-        """Find the device's address. Raises SilentError, also when several say that they are it."""
-        if self.device.address is not None and self.liveness.misses < MISSES_UNTIL_SEARCH:
-            self.address = self._last_address = self.device.address
-            return
-        if not self.network.is_open:
-            raise SilentError(self.device.id, f"network {self.network.config.id}: {self.network.trouble}")
-        found = await self.network.find(self.device.device_instance)
-        ours = [each for each in found if each.address in (self._last_address, self.device.address)]
-        if len(found) > 1:
-            self.rivals = [each.address for each in found if each not in ours]
-            self._to.faults.tell(self.device.id, "instance taken twice", self.trouble or "")
-        if len(found) == 1 or ours:
-            self._move(ours[0] if ours else found[0])
-        elif found:
-            raise SilentError(self.device.id, f"{self.trouble}; give the right one's address in campus.yaml")
-        elif self.device.address is not None:
-            self.address = self.device.address
-        else:
-            raise SilentError(self.device.id, f"no answer to Who-Is {self.device.device_instance}")
-
-    async def _identify(self) -> None:
-        if self.able.group:
-            await self._check()
-        else:
-            try:
-                self.able.group = _group(int(await self.ask("device", "max-apdu-length-accepted")))
-            except DeviceError as error:
-                self._is_another(error)
-                log.info("%s doesn't tell its largest APDU: %s", self.device.id, error.reason)
-                self.able.group = _group(SMALL_APDU)
-        for name, prop in (("vendor", "vendor-name"), ("model", "model-name")):
-            try:
-                setattr(self._status, name, str(await self.ask("device", prop))[:100])
-            except DeviceError as error:
-                log.info("%s doesn't tell its %s: %s", self.device.id, name, error.reason)
-        self._known = True
-
-    async def _check(self) -> None:
-        """Ask one small question; an error is an answer too. Raises SilentError, for another device too."""
-        try:
-            await self.ask("device", "system-status")
-        except DeviceError as error:
-            self._is_another(error)
-
-    def _is_another(self, error: DeviceError) -> None:
-        """Raise SilentError when the device that answered doesn't have this one's instance."""
-        if error.reason == "unknown-object":
-            reason = f"the device at {self.address} is not {self.device.device_instance}"
-            raise SilentError(self.device.id, reason) from error
-
-    async def ask(self, obj: str, prop: str, index: int | None = None) -> Any:
-        """Read one property; any answer is a sign of life. Raises DeviceError and SilentError."""
-        name = f"device,{self.device.device_instance}" if obj == "device" else obj
-        address = self.located()
-        async with self._turn:
-            try:
-                value = await self.network.read(self.device.id, address, name, prop, index)
-            except DeviceError as error:
-                if not (obj == "device" and error.reason == "unknown-object"):
-                    self._heard()
-                raise
-        self._heard()
-        self._status.reads += 1
-        return value
-
-    async def request(self, request: Any, expected: type = object) -> Any:
-        """Send a confirmed request to the device; give its answer. Raises DeviceError and SilentError."""
-        request.pduDestination = Address(self.located())
-        async with self._turn:
-            try:
-                answer = await self.network.ask(self.device.id, request, expected)
-            except DeviceError:
-                self._heard()
-                raise
-        self._heard()
-        self._status.reads += 1
-        return answer
-
-    async def put(self, obj: str, prop: str, value: Any) -> None:
-        """Write a property that isn't commanded. Raises DeviceError and SilentError."""
-        address = self.located()
-        async with self._turn:
-            try:
-                await self.network.write(self.device.id, address, obj, value, None, prop)
-            except DeviceError:
-                self._heard()
-                raise
-        self._heard()
-
-    @property
-    def max_apdu(self) -> int:
-        """Octets that it accepts, as far as is known."""
-        return max(SMALLEST_APDU, PER_OBJECT * self.able.group)
+        told: dict[str, object] = {
+            "state": self.liveness.state,
+            "misses": self.liveness.misses,
+            "points": len(self._points),
+            "cov_points": sum(each.subscribed for each in self._points.values()),
+            "address": self.address or self.device.address,
+            "trouble": self.trouble,
+            "error_kinds": dict(self._errors),
+            "poll_ms": None if self.poll_seconds is None else round(1000 * self.poll_seconds, 3),
+        }
+        return self._status.model_copy(update=told | self._times.told())
 
     def names(self) -> dict[str, str]:
         """Give the objects of its points, such as `analog-input,1`, by point."""
         return {key: each.name for key, each in self._points.items()}
 
-    def located(self) -> str:
-        """Give its address. Raises SilentError while it isn't known."""
-        if self.address is None:
-            raise SilentError(self.device.id, self.liveness.reason or "it was not found yet")
-        return self.address
+    def point_of(self, obj: str) -> str | None:
+        """Give the point that is bound to an object, such as `analog-input,1`."""
+        return self._by_object.get(obj)
 
-    async def objects(self) -> list[str]:
-        """Give the device's object list, element by element where it doesn't fit one answer."""
-        try:
-            return [str(each) for each in await self.ask("device", "object-list")]
-        except DeviceError as error:
-            log.info("%s gives its object list one by one: %s", self.device.id, error.reason)
-        count = int(await self.ask("device", "object-list", 0))
-        if count > MOST_ELEMENTS:
-            raise DeviceError(self.device.id, f"an object list of {count} elements", "decode")
-        return [str(await self.ask("device", "object-list", index)) for index in range(1, count + 1)]
-
-    async def describe(self, obj: str, props: Iterable[str]) -> dict[str, Any]:
-        """Read some properties of an object; those that it doesn't have are left out."""
-        found: dict[str, Any] = {}
-        for prop in props:
-            try:
-                found[prop] = await self.ask(obj, prop)
-            except DeviceError:
-                continue
-        return found
-
-    async def check_list(self) -> bool:
-        """Tell whether the device has other objects than before, also the bus. Raises BridgeError."""
-        count = int(await self.ask("device", "object-list", 0))
-        before, self.able.objects = self.able.objects, count
-        if before is not None and before != count:
-            log.warning("%s has %d objects, before %d", self.device.id, count, before)
-            self._to.publish(ObjectListChanged(device_key=self.device.id, old_count=before, new_count=count))
-            return True
-        return False
+    def value_of(self, point_id: str) -> PointValue | None:
+        """Give the last value of a point; none of what isn't one."""
+        row = self._rows.get(point_id)
+        return None if row is None else row[0]
 
     # Reading
 
@@ -454,7 +168,7 @@ class Device:
         wanted = [(self._points[key].name, ("present-value", "status-flags")) for key in keys]
         address = self.located()
         try:
-            async with self._turn:
+            async with self._asking():
                 found = await self.network.read_many(self.device.id, address, wanted)
         except DeviceError as error:
             self._heard()
@@ -492,7 +206,7 @@ class Device:
             flags = await self._flags(each)
         except DeviceError as error:
             why = error.reason
-            self._failed("read refused", f"{each.name}: {why}")
+            self._failed("read refused", f"{each.name}: {why}", why)
         self._take(key, each, raw, flags, self._to.clock(), why)
         return key
 
@@ -510,6 +224,9 @@ class Device:
             last, since, _ = self._rows.get(key, (None, at, 0))
             self._rows[key] = (last, since, fault)
             self.refused[key] = why or reason(raw)
+            if why is None:
+                # One of several in an answer; the others may be well.
+                self._failed("read refused", f"{each.name}: {self.refused[key]}", self.refused[key])
             return
         self.refused.pop(key, None)
         self._rows[key] = (value, at, to_status(flags))
@@ -530,84 +247,6 @@ class Device:
         self._take(key, each, raw, flags, self._to.clock())
         self._heard()
         self._send([key])
-
-    async def _judge(self, key: str, before: Row | None) -> None:
-        """Fall back to polling where a subscription is silent: no first notification, or changes untold.
-
-        A device tells the value at once when it is subscribed to (ASHRAE 135-2020, 13.14.1).
-        """
-        each, row = self._points.get(key), self._rows.get(key)
-        if each is None or row is None or not each.subscribed:
-            return
-        if not each.heard:
-            if self._to.monotonic() - each.since < FIRST_NOTIFICATION:
-                return
-            reason = "no notification came"
-        else:
-            if before is None or not await self._should_have_told(each, before, row):
-                each.untold = 0
-                return
-            each.untold += 1
-            if each.untold < SILENT_SUBSCRIPTION:
-                return
-            reason = f"{each.untold} changes were not told"
-        each.subscribed, each.untold = False, 0
-        each.renew = self._to.monotonic() + 10 * COV_LIFETIME
-        self._failed("silent subscription", f"{each.name}: {reason}; it is polled")
-
-    async def _should_have_told(self, each: Object, before: Row, row: Row) -> bool:
-        """Tell whether a reading differs from the last one by as much as the device tells of."""
-        (old, _, status), (new, _, now) = before, row
-        if status & PointStatus.FAULT or now & PointStatus.FAULT or old is None or new is None:
-            return False
-        if each.type not in ANALOG:
-            return old != new
-        if old == new or isinstance(old, str) or isinstance(new, str):
-            return False
-        if each.increment is None:
-            try:
-                each.increment = float(await self.ask(each.name, "cov-increment"))
-            except (DeviceError, TypeError, ValueError):
-                each.increment = math.inf
-        return abs(new - old) > each.increment
-
-    def _renew_soon(self) -> None:
-        """Renew the subscriptions that aren't fresh: a device that was started has forgotten them."""
-        now = self._to.monotonic()
-        for each in self._points.values():
-            if each.subscribed and now - each.since > RESUBSCRIBE_AFTER:
-                each.renew = now
-
-    async def _subscribe(self, now: float) -> None:
-        """Subscribe to and renew some objects; a device that offers no COV is polled alone."""
-        waiting = [
-            each
-            for each in self._points.values()
-            if (not each.subscribed and each.renew == math.inf) or each.renew <= now
-        ]
-        for each in waiting[:COV_BATCH]:
-            address = self.located()
-            if not each.subscribed:
-                each.heard = False  # the first notification may come before the answer
-            try:
-                async with self._turn:
-                    await self.network.subscribe(
-                        self.device.id, address, each.name, each.process, COV_LIFETIME
-                    )
-            except DeviceError as error:
-                self._heard()
-                if error.kind == "reject" and "unrecognized-service" in error.reason:
-                    self.able.cov = False
-                    for one in self._points.values():
-                        one.subscribed, one.renew = False, math.inf
-                    return
-                # This object can't, or there is no room for more: asked again later.
-                each.subscribed, each.renew = False, now + 10 * COV_LIFETIME
-                continue
-            self._heard()
-            each.subscribed, each.renew, each.since = True, now + COV_RENEW * COV_LIFETIME, now
-        if len(waiting) > COV_BATCH:
-            self._wake.set()
 
     # Commands
 
@@ -647,11 +286,12 @@ class Device:
             self._heard()
             return await self.read(point_id)
         except BridgeError as error:
-            if isinstance(error, DeviceError):
+            refused = isinstance(error, DeviceError)
+            if refused:
                 self._heard()
-            self._failed("write failed", f"{each.name}: {error.reason}")
-            refused = isinstance(error, DeviceError) and not sent
-            kind = WriteFailedError if refused else WriteUnsureError
+            counted = error.reason if refused else "no answer"
+            self._failed("write failed", f"{each.name}: {error.reason}", counted)
+            kind = WriteFailedError if refused and not sent else WriteUnsureError
             raise kind(point_id, error.reason) from error
 
     async def priority_array(self, point_id: str) -> PriorityArray:
@@ -695,21 +335,6 @@ class Device:
             async with asyncio.timeout(max(0.02, due - now)):
                 await self._wake.wait()
 
-    def _heard(self) -> None:
-        self._status.last_seen = self._to.clock()
-        if self.liveness.misses or not self.liveness.seen:
-            self.came.set()
-        for change in self.liveness.answered():
-            key = self.device.id
-            if change is Change.DISCOVERED:
-                self._to.publish(
-                    DeviceDiscovered(device_key=key, protocol="bacnet", network_id=self.device.network)
-                )
-            elif change is Change.RECOVERED:
-                log.info("%s answers again", key)
-                self._to.publish(DeviceRecovered(device_key=key, protocol="bacnet"))
-                self._start_over()
-
     def _start_over(self) -> None:
         """It may have been switched off: its subscriptions are gone, its values old."""
         for each in self._points.values():
@@ -718,24 +343,6 @@ class Device:
         self.able.cov = self.able.multiple = True
         self.refused.clear()
         self._wake.set()
-
-    def _missed(self, error: BridgeError) -> None:
-        now = self._to.monotonic()
-        self._failed("no answer", error.reason)
-        changes = self.liveness.missed(now, error.reason, self._to.chance())
-        if self.liveness.state != "down":
-            self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
-        if self.liveness.misses >= MISSES_UNTIL_SEARCH:
-            self.address = None  # it may have moved
-        if Change.DOWN in changes:
-            log.error("%s is down: %s", self.device.id, error.reason)
-            self._to.publish(DeviceDown(device_key=self.device.id, protocol="bacnet", error=error.reason))
-            self._flag_down()
-
-    def _failed(self, kind: str, reason: str) -> None:
-        self._status.errors += 1
-        self._status.last_error = reason
-        self._to.faults.tell(self.device.id, kind, reason)
 
     def _flag_down(self) -> None:
         for key in self._points:
@@ -749,7 +356,3 @@ class Device:
             if row := self._rows.get(key):
                 frame.add(key, *row)
         self._to.outbox.put(frame)
-
-
-def _group(apdu: int) -> int:
-    return max(1, min(LARGEST_GROUP, (min(apdu, LARGEST_APDU) - 10) // PER_OBJECT))

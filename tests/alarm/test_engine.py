@@ -14,6 +14,7 @@ from actors.alarm.models import (
     FaultCondition,
     LimitCondition,
     NewAlarmConfig,
+    Report,
     Severity,
     StaleCondition,
     StateCondition,
@@ -591,3 +592,23 @@ async def test_a_clock_that_was_set_back_hides_no_value_from_the_alarms(world: W
     world.lose()
     await world.engine.check_stale()
     assert world.states() == [ACTIVE]
+
+
+async def test_a_point_whose_device_raised_an_alarm_is_flagged_while_it_stands(world: World) -> None:
+    def say(*, standing: bool) -> None:
+        report = Report(
+            source="bacnet/ip/7/analog-input,1",
+            node_id=P,
+            severity=Severity.HIGH,
+            message="too hot",
+            standing=standing,
+        )
+        world.alarms.report([report], "device 7")
+
+    world.read(20.0)
+    say(standing=True)
+    await world.engine.check_stale()
+    assert world.flagged() == [P]
+    say(standing=False)
+    await world.engine.check_stale()
+    assert world.flagged() == []

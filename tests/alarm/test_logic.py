@@ -11,6 +11,7 @@ from actors.alarm.logic import (
     after_acknowledge,
     after_clear,
     after_raise,
+    after_report,
     describe,
     side_of,
 )
@@ -302,3 +303,34 @@ def test_an_alarm_goes_from_state_to_state_as_isa_18_2_says() -> None:
     ]
     assert [after_clear(each) for each in AlarmState] == [CLEARED, CLOSED, CLEARED, CLOSED]
     assert [after_acknowledge(each) for each in AlarmState] == [ACKNOWLEDGED, ACKNOWLEDGED, CLOSED, CLOSED]
+
+
+@pytest.mark.parametrize(
+    ("state", "standing", "acknowledged", "after"),
+    [
+        (None, True, False, "active"),
+        (None, True, None, "active"),
+        (None, True, True, "acknowledged"),
+        (None, False, False, "cleared"),
+        (None, False, True, None),
+        (None, False, None, None),
+        ("closed", False, None, None),
+        ("closed", False, False, "cleared"),
+        ("active", True, None, "active"),
+        ("active", False, None, "cleared"),
+        ("active", False, True, "closed"),
+        ("acknowledged", True, None, "acknowledged"),
+        ("acknowledged", True, False, "active"),
+        ("acknowledged", False, None, "closed"),
+        ("acknowledged", False, False, "cleared"),
+        ("cleared", True, None, "active"),
+        ("cleared", False, None, "cleared"),
+        ("cleared", False, True, "closed"),
+    ],
+)
+def test_an_alarm_follows_what_its_device_says(
+    state: str | None, standing: bool, acknowledged: bool | None, after: str | None
+) -> None:
+    before = None if state is None else AlarmState(state)
+    found = after_report(before, standing=standing, acknowledged=acknowledged)
+    assert found == (None if after is None else AlarmState(after))

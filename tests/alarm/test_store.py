@@ -16,6 +16,7 @@ from actors.alarm.models import (
     FaultCondition,
     LimitCondition,
     NewAlarmConfig,
+    Report,
     Severity,
     StaleCondition,
     StateCondition,
@@ -633,3 +634,60 @@ def test_an_alarm_that_comes_and_goes_on_the_shelf_stays_there_and_is_back_after
     assert set(world.store.unshelve_due()) == {alarm.id, again.id}
     assert world.store.get(again.id).state is ACTIVE
     assert [step.event for step in world.store.history(again.id)[0]] == ["unshelved", "raised"]
+
+
+def told(*, standing: bool = True, acknowledged: bool | None = False, **fields: Any) -> Report:
+    made = {"source": "bacnet/ip/7/analog-input,1", "node_id": P, "severity": "high", "message": "too hot"}
+    return Report(standing=standing, acknowledged=acknowledged, **(made | fields))
+
+
+def test_an_alarm_of_a_device_follows_the_device_and_the_same_report_changes_nothing(world: World) -> None:
+    def say(report: Report) -> tuple[str, list[type]]:
+        world.now += 1
+        (found,) = world.store.report([report], "device 7")
+        events = [type(each) for each in world.take_events()]
+        assert world.store.report([report], "device 7") == [found]
+        assert world.take_events() == []
+        return found.alarm.state.value, events
+
+    assert say(told()) == ("active", [AlarmRaised])
+    assert say(told(message="too cold", detail={"state": "low-limit"})) == ("active", [AlarmRaised])
+    assert say(told(message="too cold", acknowledged=True)) == ("acknowledged", [AlarmAcknowledged])
+    assert say(told(message="too cold")) == ("active", [AlarmRaised])
+    assert say(told(standing=False)) == ("cleared", [AlarmCleared])
+    alarm = world.store.find()[0][0]
+    assert (alarm.message, alarm.acknowledged_by, alarm.source) == ("too cold", None, told().source)
+    assert say(told(standing=False, acknowledged=True)) == ("closed", [AlarmAcknowledged])
+    assert world.store.get(alarm.id).acknowledged_by == "device 7"
+    assert say(told(standing=False, acknowledged=True)) == ("closed", [])
+    assert say(told(standing=False)) == ("cleared", [AlarmRaised, AlarmCleared])
+    assert len(world.store.find([*AlarmState])[0]) == 2
+
+
+def test_an_alarm_of_a_device_that_asks_for_no_acknowledgement_is_ours_to_acknowledge(world: World) -> None:
+    (found,) = world.store.report([told(acknowledged=None)], "device 7")
+    world.store.acknowledge(found.alarm.id, "ana")
+    (found,) = world.store.report([told(acknowledged=None)], "device 7")
+    assert (found.alarm.state, found.alarm.acknowledged_by) == (ACKNOWLEDGED, "ana")
+    (found,) = world.store.report([told(standing=False, acknowledged=None)], "device 7")
+    assert (found.alarm.state, found.alarm.acknowledged_by) == (CLOSED, "ana")
+
+
+def test_the_last_alarm_of_each_source_is_found_with_what_was_kept_of_it(world: World) -> None:
+    other = told(source="bacnet/ip/70/analog-input,1")
+    reports = [told(standing=False), told(standing=False, acknowledged=True), told(detail={"a": "b"}), other]
+    for each in reports:
+        world.store.report([each], "device")
+    world.reopen()
+    (found,) = world.store.reported("bacnet/ip/7/")
+    assert (found.alarm.id, found.alarm.state, found.detail) == (2, ACTIVE, {"a": "b"})
+    assert len(world.store.reported("bacnet/")) == 2
+    assert world.up(None, message="too hot").id == 4
+
+
+def test_a_shelf_holds_for_the_next_alarm_of_the_same_source(world: World) -> None:
+    (found,) = world.store.report([told()], "device")
+    world.store.shelve(found.alarm.id, world.now + 60_000, "ana")
+    world.store.report([told(standing=False, acknowledged=True)], "device")
+    (again,) = world.store.report([told()], "device")
+    assert (again.alarm.id != found.alarm.id, again.alarm.shelved_until) == (True, world.now + 60_000)

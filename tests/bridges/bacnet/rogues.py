@@ -52,10 +52,13 @@ class Rogue(Application):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.asked: list[str] = []
+        self.client: Any = None
+        """Who has asked last."""
         self.sizes: list[int] = []
 
     async def indication(self, apdu: Any) -> None:
         self.asked.append(type(apdu).__name__)
+        self.client = apdu.pduSource
         await super().indication(apdu)
 
     async def response(self, apdu: Any) -> None:

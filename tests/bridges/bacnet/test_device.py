@@ -14,7 +14,9 @@ from actors.bus.events import Event
 from actors.core.clock import now_ms
 from actors.core.values import PointStatus
 from actors.point.models import PointFrame
-from bridges.bacnet.device import Device, Effects, Object
+from bridges.bacnet.contact import Effects
+from bridges.bacnet.cov import Object
+from bridges.bacnet.device import Device
 from bridges.bacnet.network import Announced, DeviceError
 from bridges.config import BacnetDevice, BacnetNetwork
 from bridges.outbox import FaultLog

@@ -11,7 +11,7 @@ from bacpypes3.primitivedata import ObjectIdentifier
 from actors.core.values import PointStatus
 from actors.node.models import Node
 from actors.node.store import NodeStore
-from bridges.bacnet import device as module
+from bridges.bacnet import cov as module
 from tests.bridges.bacnet.conftest import Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogues, values_of
 from tests.bridges.simulator.support import IP, free_port
