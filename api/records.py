@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from actors.user.models import User
-from api.deps import Campus, Page, Part, SiteActors, over_sites, site_with
+from api.deps import Campus, Page, SiteActors, listed, site_with
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,7 @@ class Records:
         self, campus: Campus, site: str | None, limit: int, cursor: str | None, *filters: object
     ) -> Page:
         """List the records of all sites, or of one."""
-
-        async def read(of: SiteActors, most: int, after: str | None) -> Part:
-            found, following = await of.call(self.store, f"{self.kind}s", *filters, most, after)
-            return [_told(each) | {"site": of.id} for each in found], following
-
-        return await over_sites(campus.chosen(site), limit, cursor, read)
+        return await listed(campus.chosen(site), limit, cursor, self.store, f"{self.kind}s", *filters)
 
     async def one(self, campus: Campus, key: int, site: str | None) -> Any:
         """Give a record."""

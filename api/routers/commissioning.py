@@ -26,10 +26,9 @@ from api.deps import (
     Cursor,
     Limit,
     Page,
-    Part,
     SiteActors,
     SiteId,
-    over_sites,
+    listed,
     site_with,
 )
 
@@ -66,12 +65,7 @@ async def sessions(
     cursor: Cursor = None,
 ) -> Page:
     """List sessions with their progress, newest first."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("commissioning", "find", state, node_id, most, after)
-        return [_here(of, each) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "commissioning", "find", state, node_id)
 
 
 @router.post("/sessions", status_code=201)
@@ -185,14 +179,7 @@ async def items(
 ) -> Page:
     """List the items of a session."""
     of = await _site(campus, session_id, site)
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call(
-            "commissioning", "items", session_id, state, kind, node_id, most, after
-        )
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites([of], limit, cursor, read)
+    return await listed([of], limit, cursor, "commissioning", "items", session_id, state, kind, node_id)
 
 
 @router.post("/sessions/{session_id}/items")
@@ -280,9 +267,4 @@ async def checks(
 ) -> Page:
     """List the verifications of an item, newest first: what was done, by whom, when, with which values."""
     of = await _item_site(campus, item_id, site)
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("commissioning", "checks", item_id, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites([of], limit, cursor, read)
+    return await listed([of], limit, cursor, "commissioning", "checks", item_id)

@@ -30,6 +30,7 @@ from api.deps import (
     SiteActors,
     SiteId,
     from_sites,
+    listed,
     one_site,
     over_sites,
     paged,
@@ -142,12 +143,7 @@ async def scans(
     user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page:
     """List scans, newest first."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("discovery", "scans", most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "discovery", "scans")
 
 
 @router.get("/scans/{scan_id}")
@@ -172,14 +168,9 @@ async def devices(
     cursor: Cursor = None,
 ) -> Page:
     """List devices that were found."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call(
-            "discovery", "find", state, protocol, network_id, text, conflict, most, after
-        )
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(
+        campus.chosen(site), limit, cursor, "discovery", "find", state, protocol, network_id, text, conflict
+    )
 
 
 @router.get("/profiles")

@@ -227,7 +227,7 @@ class _View:
             if busy:
                 words("Verifying …", "oc-muted")
             elif self._open() and item["state"] != "verified":
-                word = "Write and give back" if item["kind"] == "write" else "Verify"
+                word = "Test write" if item["kind"] == "write" else "Verify"
                 ui.button(word, color=None, on_click=lambda: self.ask(item, point)).classes("oc-act")
                 hand = f"Result of {item['kind']} {item['dis']} by hand"
                 icon_button("edit_note", hand, lambda: by_hand(item, self.result_of))

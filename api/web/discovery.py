@@ -22,8 +22,6 @@ MOST: Final = 5000
 """Devices that the page knows of."""
 ROWS: Final = 100
 """Devices that are shown at once; a search finds the others."""
-TOGETHER: Final = 5
-"""Devices that one request accepts: each is whole by itself, and none waits too long for its answer."""
 STATES: Final = {"": "All", "discovered": "New", "accepted": "In the model", "ignored": "Ignored"}
 
 Act = Callable[[str, dict[str, Any] | None], Awaitable[bool]]
@@ -174,51 +172,38 @@ class _Found:
             words(plural(device["point_count"], "point"), "oc-muted")
         words(f"seen {ago(device['last_seen'], now_ms() // 60_000 * 60_000)}", "oc-muted wide")
 
-    def _by_site(self) -> dict[str, list[int]]:
-        sites: dict[str, list[int]] = {}
-        # In the order of the list, not in that of the set.
-        for site, device_id in (key for key in self._devices if key in self._chosen):
-            sites.setdefault(site, []).append(device_id)
-        return sites
-
     async def accept(self) -> None:
-        """Accept what is chosen as it is proposed, a few at a time, and say what came of it."""
-        parts = [
-            (site, ids[start : start + TOGETHER])
-            for site, ids in self._by_site().items()
-            for start in range(0, len(ids), TOGETHER)
-        ]
+        """Accept what is chosen as it is proposed, one after the other, and say what came of it."""
         refused: list[str] = []
         accepted = 0
 
-        async def step(part: tuple[str, list[int]]) -> bool:
+        async def step(key: Key) -> bool:
             nonlocal accepted
-            site, ids = part
-            path = f"/api/discovery/accept{query_of(site=site)}"
+            site, device_id = key
             try:
-                body = {"devices": [{"id": each} for each in ids]}
-                answer = await self._frame.session.post(path, body, PATIENCE)
+                path = f"/api/discovery/{device_id}/accept{query_of(site=site)}"
+                await self._frame.session.post(path, {}, PATIENCE)
             except ApiError as error:
-                ui.notify(str(error), type="negative")
-                return False
-            accepted += len(answer["accepted"])
-            refused.extend(
-                f"{self._devices[site, int(each)]['name'] or each}: {why}"
-                for each, why in answer["refused"].items()
-            )
-            self._chosen -= {(site, each) for each in ids}
-            await self._frame.refresh()
+                refused.append(f"{self._devices[key]['name'] or device_id}: {error}")
+                if error.is_away:
+                    return False
+            else:
+                accepted += 1
+            self._chosen.discard(key)
             return True
 
-        await self._work.run("Accepting, groups of devices", parts, step)
+        # In the order of the list, not in that of the set.
+        await self._work.run("Accepting", [each for each in self._devices if each in self._chosen], step)
         self._all.set_value(False)
+        await self._frame.refresh()
         await self._frame.reload()
         self._tell(f"{plural(accepted, 'device')} accepted", refused)
 
     async def ignore(self) -> None:
         """Put what is chosen aside."""
         done, refused = 0, list[str]()
-        for site, ids in self._by_site().items():
+        for site in sorted({site for site, _ in self._chosen}):
+            ids = [device_id for of, device_id in self._chosen if of == site]
             try:
                 answer = await self._frame.session.post(
                     f"/api/discovery/ignore{query_of(site=site)}", {"ids": ids[:1000]}, PATIENCE

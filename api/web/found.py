@@ -95,7 +95,8 @@ class _Becoming:
                 every = ui.checkbox("All", value=True, on_change=lambda event: self._choose_all(event.value))
                 every.set_visibility(self._may)
                 self._count = words("", "oc-muted")
-            self._groups = Rows(box("oc-parts"), lambda group: group["node_id"], self._group, "oc-part")
+            self._listed = box("oc-parts")
+            self._groups = Rows(self._listed, lambda group: group["node_id"], self._group, "oc-part")
             self._rows = Rows(box(""), lambda point: point["point_key"], self._point)
             self._more = words("", "oc-told")
         self._draw()
@@ -192,7 +193,8 @@ class _Becoming:
             if text in f"{each['name']} {each['object_name']} {each['point_key']} {each['group']}".lower()
         ]
         set_text(self._count, f"{sum(map(self._chosen, points))} of {plural(len(points), 'point')} chosen")
-        self._groups.show([each | {"id": each["node_id"]} for each in self._proposal["groups"]])
+        self._listed.set_visibility(bool(self._proposal["groups"]))
+        self._groups.show(self._proposal["groups"])
         self._rows.show(wanted[:ROWS], self._chosen)
         rest = len(wanted) - ROWS
         set_text(self._more, f"and {rest} more: search for them" if rest > 0 else "")

@@ -233,6 +233,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
         "description": "of the room",
     },
     ("POST", "/api/commissioning/sessions"): {"name": "AHU-1", "node_id": "1001", "note": "first"},
+    ("POST", "/api/commissioning/sessions/{session_id}/items"): {"also": ["alarm"]},
     ("PUT", "/api/commissioning/sessions/{session_id}"): {"name": "AHU-1", "note": "second"},
     ("PUT", "/api/commissioning/items/{item_id}"): {"state": "verified", "note": "21 °C"},
     ("POST", "/api/commissioning/items/{item_id}/verify"): {"low": 0.0, "high": 50.0, "priority": 8},

@@ -9,9 +9,10 @@ import pytest
 
 from actors.alarm.models import LimitCondition, NewAlarmConfig, StaleCondition, StateCondition
 from actors.alarm.store import AlarmStore
-from actors.commissioning.engine import NOTE, CommissioningEngine
+from actors.commissioning.engine import CommissioningEngine
 from actors.commissioning.models import Item, ItemKind, ItemState, MoreItems, NewSession, VerifyRequest
 from actors.commissioning.store import CommissioningStore
+from actors.commissioning.trials import NOTE, Trials
 from actors.commissioning.verify import trial
 from actors.core.errors import (
     BadInputError,
@@ -317,14 +318,15 @@ async def test_a_crash_in_the_middle_is_given_back_at_the_next_start(world: Worl
     wrote = asyncio.Event()
 
     async def die(node: Node, write: Any, steps: Any) -> None:
-        await CommissioningEngine._try_write(first, node, write, steps)
+        await Trials._try_write(trials, node, write, steps)
         wrote.set()
         await asyncio.Event().wait()
 
     async def nothing(node: Node, write: Any, steps: Any) -> None:
         """A process that is killed gives nothing back."""
 
-    first._try_write, first._try_restore = die, nothing  # type: ignore[method-assign]
+    trials = first._trials
+    trials._try_write, trials._try_restore = die, nothing  # type: ignore[method-assign]
     task = asyncio.create_task(first.verify(world.item(ItemKind.WRITE, point).id, ANY, "ana"))
     await wrote.wait()
     task.cancel()
@@ -345,7 +347,7 @@ async def test_a_command_that_came_after_a_crash_is_left_alone(world: World) -> 
     async def nothing(node: Node, write: Any, steps: Any) -> None:
         """A process that is killed gives nothing back."""
 
-    first._try_restore = nothing  # type: ignore[method-assign]
+    first._trials._try_restore = nothing  # type: ignore[method-assign]
     await first.verify(world.item(ItemKind.WRITE).id, ANY, "ana")
     assert [each.note for each in world.overrides.everything()] == [NOTE]
     await world.commands.write("d/b", WriteRequest(value=30.0), "bo")
