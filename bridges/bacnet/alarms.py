@@ -149,7 +149,8 @@ class DeviceAlarms:
         async with self._turn:
             await self._load()
             while self._waiting:
-                report = await self._taken(self._waiting[0])
+                note = self._waiting[0]
+                report = await self._taken(note) if self._has_room(note.object) else None
                 if report is not None:
                     await self._report([report])
                 self._waiting.popleft()
@@ -188,8 +189,6 @@ class DeviceAlarms:
     # What the device says
 
     async def _taken(self, note: Notification) -> Report | None:
-        if not self._has_room(note.object):
-            return None
         detail = self._details.get(note.object, {})
         if note.is_ack:
             # It doesn't tell what else is to be acknowledged: the device knows.
