@@ -257,7 +257,7 @@ class DeviceAlarms:
         listed = await self._listed()
         if listed is None:
             return
-        reports = []
+        reports: list[Report] = []
         for said in listed:
             if said.state == "normal" and said.acked == ALL:
                 continue

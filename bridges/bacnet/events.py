@@ -21,6 +21,8 @@ from bridges.numbers import shortest
 TRANSITIONS: Final = ("to-offnormal", "to-fault", "to-normal")
 ALL: Final = "111"
 _SEQUENCES: Final = 65536
+_LEAST: Final = 255
+"""The least urgent priority."""
 _OPEN: Final = 255
 """What stands for an unspecified part of a date or a time."""
 _LARGEST: Final = 2**53
@@ -86,7 +88,7 @@ def read_notification(apdu: Any) -> Notification:
         state=str(apdu.toState),
         before=None if apdu.fromState is None else str(apdu.fromState),
         stamp=from_stamp(apdu.timeStamp),
-        priority=int(apdu.priority),
+        priority=_priority(apdu.priority),
         text=_printable(apdu.messageText),
         is_ack=is_ack,
         asks=bool(apdu.ackRequired),
@@ -101,7 +103,7 @@ def read_summary(each: Any) -> Said:
         state=str(each.eventState),
         acked=_digits(each.acknowledgedTransitions),
         stamps=tuple(from_stamp(stamp) for stamp in each.eventTimeStamps),
-        priorities=tuple(int(priority) for priority in each.eventPriorities),
+        priorities=tuple(_priority(priority) for priority in each.eventPriorities),
     )
 
 
@@ -216,6 +218,13 @@ def _moment(stamp: str) -> datetime | None:
         return from_bacnet(parts[:4], parts[4:])
     except ValueError:
         return None  # unspecified: it has never happened
+
+
+def _priority(given: Any) -> int:
+    priority = int(given)
+    if not 0 <= priority <= _LEAST:
+        raise ValueError("a priority above 255")
+    return priority
 
 
 def _digits(bits: Any) -> str:

@@ -288,25 +288,33 @@ async def test_a_value_that_is_no_number_is_left_out(world: World, value: float)
     assert alarm.value == 1.0  # the point's own
 
 
-def test_a_whole_number_that_is_too_large_is_left_out() -> None:
-    def told(value: int) -> Any:
-        params = SimpleNamespace(_choice="unsignedRange", unsignedRange=SimpleNamespace(exceedingValue=value))
-        return read_notification(
-            SimpleNamespace(
-                initiatingDeviceIdentifier=("device", 7),
-                notifyType="alarm",
-                eventObjectIdentifier=ROOM,
-                toState="high-limit",
-                fromState="normal",
-                timeStamp=TimeStamp(sequenceNumber=Unsigned(1)),
-                priority=1,
-                messageText=None,
-                ackRequired=True,
-                eventValues=params,
-            )
-        ).value
+def read(value: int, priority: int = 1) -> Notification:
+    params = SimpleNamespace(_choice="unsignedRange", unsignedRange=SimpleNamespace(exceedingValue=value))
+    return read_notification(
+        SimpleNamespace(
+            initiatingDeviceIdentifier=("device", 7),
+            notifyType="alarm",
+            eventObjectIdentifier=ROOM,
+            toState="high-limit",
+            fromState="normal",
+            timeStamp=TimeStamp(sequenceNumber=Unsigned(1)),
+            priority=priority,
+            messageText=None,
+            ackRequired=True,
+            eventValues=params,
+        )
+    )
 
-    assert (told(2**53), told(2**53 + 1), told(2**20000)) == (2**53, None, None)
+
+def test_a_whole_number_that_is_too_large_is_left_out() -> None:
+    assert [read(each).value for each in (2**53, 2**53 + 1, 2**20000)] == [2**53, None, None]
+
+
+@pytest.mark.parametrize("priority", [256, 2**64])
+def test_an_event_of_a_priority_that_there_is_not_is_refused(priority: int) -> None:
+    assert read(1, 255).priority == 255
+    with pytest.raises(ValueError, match="priority above 255"):
+        read(1, priority)
 
 
 async def test_a_device_that_makes_up_objects_fills_no_memory(
