@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from actors.core.errors import NotFoundError, UnreachableError
+from actors.core.errors import NotFoundError, NotStandingInError, UnreachableError
 from actors.core.health import Health, HealthState
 from actors.core.names import actor_name
 from actors.core.peer import set_mark
@@ -114,11 +114,15 @@ class StandIn:
         task.add_done_callback(self._tasks.discard)
 
     async def call(self, name: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call an actor that is stood in for. Raises what it raises, and UnreachableError where it isn't."""
+        """Call an actor that is stood in for. Raises what it raises, and NotStandingInError for another."""
         place = self._places.get(name)
         if place is None or place.actor is None:
-            raise UnreachableError(actor_name(name, self.site), "it is restarting")
+            raise NotStandingInError(actor_name(name, self.site), "it is restarting")
         return await place.run(functools.partial(getattr(place.actor, method), *args, **kwargs))
+
+    async def standing(self) -> list[str]:
+        """Name the actors whose calls are answered here now; the head asks, which sees no marks."""
+        return sorted(name for name, place in self._places.items() if place.actor is not None)
 
     async def _until_back(self, name: str, place: _Place) -> None:
         while place.mark.exists():  # noqa: ASYNC110 - another process removes the file
