@@ -442,6 +442,21 @@ async def over_sites(
     return Page(items=items, unreachable_sites=away)
 
 
+async def listed(
+    sites: list[SiteActors], limit: int, cursor: str | None, actor: str, method: str, *asked: Any
+) -> Page:
+    """Read a list of records over several sites by `method(*asked, limit, cursor)`, each with its site.
+
+    As of `over_sites`.
+    """
+
+    async def read(of: SiteActors, most: int, after: str | None) -> Part:
+        found, following = await of.call(actor, method, *asked, most, after)
+        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
+
+    return await over_sites(sites, limit, cursor, read)
+
+
 async def _part(
     read: Callable[[SiteActors, int, str | None], Awaitable[Part]],
     site: SiteActors,

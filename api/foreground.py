@@ -97,6 +97,19 @@ def own(data: Path) -> Iterator[None]:
         handle.close()
 
 
+def tell_systemd(state: str) -> None:
+    """Tell the service manager how this process is, such as READY=1; nothing happens where none asked.
+
+    The protocol is that of sd_notify(3): one datagram to the socket that NOTIFY_SOCKET names, `@` for the
+    abstract namespace. Whoever can't be told isn't waited for.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
+
+
 def is_owned(data: Path) -> bool:
     """Tell whether a command runs on this data folder now."""
     path = data / "opencrate.lock"

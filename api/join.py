@@ -20,7 +20,7 @@ from api.caretaker import Caretaker, Verdict
 from api.cluster import Cluster, prepare
 from api.config import Campus, load
 from api.fencing import fence
-from api.foreground import Stop, UsageError, own, rising, simulated_building
+from api.foreground import Stop, UsageError, own, rising, simulated_building, tell_systemd
 from api.raising import HeadAwayError, Raiser, take_down
 from api.raynode import (
     Head,
@@ -179,6 +179,8 @@ class Building:
             else:
                 node.connect()
             stack.callback(node.close)
+            # Ray's own handler ends the process with the signal's number.
+            self._stop.install()
             for site in self._campus.config.sites:
                 fence(site.id)
             try:
@@ -193,6 +195,7 @@ class Building:
             self._say(
                 f"{self._sites} is up on {socket.gethostname()}, a part of the campus at {options.head}."
             )
+            tell_systemd("READY=1")
             self._stop.server = self._ending
             self._watch(node, raiser)
         finally:
@@ -215,6 +218,7 @@ class Building:
                 stack.callback(Cluster(self._options.data, None).close)
                 self._raise(told, stack)
             self._say(f"{self._sites} is up on {socket.gethostname()}, alone.")
+            tell_systemd("READY=1")
             node: RayNode | None = None
             answered = 0
             while not self._ending.should_exit and node is None:

@@ -177,6 +177,7 @@ class Raiser:
             alarms,
             bridges,
             networks,
+            bus=bus,
         )
         commissioning = self._create(
             CommissioningEngine,

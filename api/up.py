@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +20,7 @@ from actors.core.names import CAMPUS
 from api.actors import configure_logging
 from api.cluster import Cluster
 from api.config import Campus, CampusConfig, HeadConfig, load
-from api.foreground import Stop, UsageError, own, rising, simulated_building
+from api.foreground import Stop, UsageError, own, rising, simulated_building, tell_systemd
 from api.middleware import MAX_BODY
 from api.raynode import Head, RayNode, version
 from api.tls import check_own
@@ -164,7 +166,7 @@ def _serve(
     app = create_app(actors, followers=followers)
     mount(app, _secret(options.data))
     host, port = at
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=host,
@@ -173,13 +175,27 @@ def _serve(
             access_log=False,
             timeout_graceful_shutdown=3,
             ws_max_size=MAX_BODY,
-        )
+        ),
+        functools.partial(_welcome, campus, options, at, console),
     )
     # Our own handler ends the server, so that actors are taken down in order afterwards.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     stop.server = server
-    _welcome(campus, options, at, console)
     server.run()
+
+
+class _Server(uvicorn.Server):
+    """A web server that says when its port is open."""
+
+    def __init__(self, config: uvicorn.Config, opened: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._opened = opened
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._opened()
+            tell_systemd("READY=1")
 
 
 def _lower(take_down: object, order: list[tuple[str, object]], console: Console) -> None:

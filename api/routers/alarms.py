@@ -22,6 +22,7 @@ from api.deps import (
     SiteActors,
     SiteId,
     from_sites,
+    listed,
     over_sites,
     site_with,
 )
@@ -129,12 +130,9 @@ async def history(
     cursor: Cursor = None,
 ) -> Page:
     """List what happened to alarms, newest first."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        steps, following = await of.call("alarms", "history", alarm_id, node_id, start, end, most, after)
-        return [step.model_dump(mode="json") | {"site": of.id} for step in steps], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(
+        campus.chosen(site), limit, cursor, "alarms", "history", alarm_id, node_id, start, end
+    )
 
 
 @router.post("/acknowledge")
@@ -172,12 +170,7 @@ async def configs(
     cursor: Cursor = None,
 ) -> Page:
     """List alarm configurations."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("alarms", "configs", node_id, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "alarms", "configs", node_id)
 
 
 @router.post("/configs", status_code=201)

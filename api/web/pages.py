@@ -32,6 +32,7 @@ from api.web.parts import (
 from api.web.registers import registers
 from api.web.session import id_of, site_of
 from api.web.trends import trends
+from api.web.watch import ModelWatch
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
 
 FIGURES = (("points", "Points"), ("active", "Active alarms"), ("unacknowledged", "Not yet acknowledged"))
@@ -45,6 +46,7 @@ View = Callable[[Frame, Request], Awaitable[None]]
 
 def install(app: FastAPI, assets: str) -> None:
     """Add the views to the page."""
+    watch = ModelWatch(app)
     views: tuple[tuple[str, View], ...] = (
         ("/", overview),
         ("/equipment", equipment),
@@ -57,17 +59,28 @@ def install(app: FastAPI, assets: str) -> None:
         ("/device", device),
     )
     for path, view in views:
-        _page(app, path, view, assets)
+        _page(app, path, view, assets, watch)
 
 
-def _page(app: FastAPI, path: str, view: View, assets: str) -> None:
+def _page(app: FastAPI, path: str, view: View, assets: str, watch: ModelWatch) -> None:
     @ui.page(path, title="OpenCrate Campus", response_timeout=20)
     async def show(request: Request) -> Response | None:
-        frame = await enter(app, request, assets)
+        frame = await enter(app, request, assets, watch)
         if isinstance(frame, Response):
             return frame
         with frame.draw(path):
+            content = box("")
+        with content:
             await view(frame, request)
+
+        async def redraw() -> None:
+            frame.refreshers.clear()
+            content.clear()
+            with content:
+                await view(frame, request)
+
+        if view in OF_MODEL:
+            frame.redraw = redraw
         await frame.refresh()
         return None
 
@@ -321,3 +334,7 @@ def _list(
                             words(name, "name")
                         if more:
                             words(more, "oc-muted")
+
+
+OF_MODEL = (overview, equipment)
+"""Views that are made of the model and show nothing that a person is filling in."""

@@ -57,6 +57,12 @@ def site_of(key: str) -> str | None:
     return key.partition(AT)[2] or None
 
 
+def query_of(**params: str | None) -> str:
+    """Give the query part of a path, with its question mark; parameters that are None are left out."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return f"?{httpx.QueryParams(given)}" if given else ""
+
+
 def point_path(key: str, rest: str = "", under: str = "/api/points") -> str:
     """Give the route of a point; ids contain `/`, which travels percent-encoded."""
     point_id, _, site = key.partition(AT)

@@ -1,10 +1,12 @@
 """One BACnet device as somebody to talk to: found, followed when it moves, asked."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,6 +20,7 @@ from bridges.bacnet.events import from_stamp
 from bridges.bacnet.network import SMALLEST_APDU, UNREADABLE, Announced, DeviceError, Network, SilentError
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox
+from bridges.timing import AnswerTimes
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +35,15 @@ MOST_ELEMENTS: Final = 100_000
 RESTART_MARKS: Final = ("time-of-device-restart", "last-restart-reason")
 """Properties of a device that differ after it has started again."""
 MOST_RIVALS: Final = 8
+MOST_KINDS: Final = 30
+"""Kinds of errors that are counted one by one; devices may make up numbers of errors."""
 MISSES_UNTIL_SEARCH: Final = 2
 """Checks without an answer after which the device is looked for elsewhere."""
 CHECK_BEFORE_DOWN: Final = 6.0
 """Longest wait between checks of a device that is silent but not yet down."""
+
+TOLD: Final = (("vendor", "vendor-name"), ("model", "model-name"), ("firmware", "firmware-revision"))
+"""What a device says of itself, and the property that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,8 @@ class Contact:
         """Who else is told of that."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._times = AnswerTimes()
+        self._errors = Counter[str]()
         self._known = False
         self._sightings: dict[str, Announced] = {}
         self._last_address: str | None = None
@@ -182,7 +192,7 @@ class Contact:
                 self._is_another(error)
                 log.info("%s doesn't tell its largest APDU: %s", self.device.id, error.reason)
                 self.able.group = _group(SMALL_APDU)
-        for name, prop in (("vendor", "vendor-name"), ("model", "model-name")):
+        for name, prop in TOLD:
             try:
                 setattr(self._status, name, str(await self.ask("device", prop))[:100])
             except DeviceError as error:
@@ -230,6 +240,18 @@ class Contact:
 
     # Asking
 
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Wait for the turn of one request, and take the time of its answer; an error is an answer too."""
+        async with self._turn:
+            began = time.perf_counter()
+            try:
+                yield
+            except DeviceError:
+                self._times.add(time.perf_counter() - began)
+                raise
+            self._times.add(time.perf_counter() - began)
+
     def located(self) -> str:
         """Give its address. Raises SilentError while it isn't known."""
         if self.address is None:
@@ -245,7 +267,7 @@ class Contact:
         """Read one property; any answer is a sign of life. Raises DeviceError and SilentError."""
         name = f"device,{self.device.device_instance}" if obj == "device" else obj
         address = self.located()
-        async with self._turn:
+        async with self._asking():
             try:
                 value = await self.network.read(self.device.id, address, name, prop, index)
             except DeviceError as error:
@@ -259,7 +281,7 @@ class Contact:
     async def request(self, request: Any, expected: type = object) -> Any:
         """Send a confirmed request to the device; give its answer. Raises DeviceError and SilentError."""
         request.pduDestination = Address(self.located())
-        async with self._turn:
+        async with self._asking():
             try:
                 answer = await self.network.ask(self.device.id, request, expected)
             except DeviceError:
@@ -272,7 +294,7 @@ class Contact:
     async def put(self, obj: str, prop: str, value: Any) -> None:
         """Write a property that isn't commanded. Raises DeviceError and SilentError."""
         address = self.located()
-        async with self._turn:
+        async with self._asking():
             try:
                 await self.network.write(self.device.id, address, obj, value, None, prop)
             except DeviceError:
@@ -336,7 +358,7 @@ class Contact:
 
     def _missed(self, error: BridgeError) -> None:
         now = self._to.monotonic()
-        self._failed("no answer", error.reason)
+        self._failed("no answer", error.reason, "no answer")
         changes = self.liveness.missed(now, error.reason, self._to.chance())
         if self.liveness.state != "down":
             self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
@@ -347,8 +369,11 @@ class Contact:
             self._to.publish(DeviceDown(device_key=self.device.id, protocol="bacnet", error=error.reason))
             self._flag_down()
 
-    def _failed(self, kind: str, reason: str) -> None:
+    def _failed(self, kind: str, reason: str, counted: str) -> None:
+        """Remember what went wrong and tell of it once a minute; `counted` is the device's own error."""
         self._status.errors += 1
+        known = counted in self._errors or len(self._errors) < MOST_KINDS
+        self._errors[counted if known else "other"] += 1
         self._status.last_error = reason
         self._to.faults.tell(self.device.id, kind, reason)
 

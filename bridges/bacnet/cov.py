@@ -147,7 +147,7 @@ class Watched(Contact):
             reason = f"{each.untold} changes were not told"
         each.subscribed, each.untold = False, 0
         each.renew = self._to.monotonic() + 10 * COV_LIFETIME
-        self._failed("silent subscription", f"{each.name}: {reason}; it is polled")
+        self._failed("silent subscription", f"{each.name}: {reason}; it is polled", "silent subscription")
 
     async def _should_have_told(self, each: Object, before: Row, row: Row) -> bool:
         """Tell whether a reading differs from the last one by as much as the device tells of."""

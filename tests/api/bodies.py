@@ -208,6 +208,9 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("POST", "/api/events/subscriptions"): {"name": "cmms", "types": ["alarm_raised"], "after": 0},
     ("POST", "/api/events/subscriptions/{name}/acknowledge"): {"seq": 0},
     ("POST", "/api/discovery/scan"): {"protocol": "bacnet", "networks": ["ip"], "low": 1, "high": 1000},
+    ("POST", "/api/discovery/ignore"): {"ids": [1]},
+    ("POST", "/api/discovery/restore"): {"ids": [1]},
+    ("POST", "/api/discovery/{device_id}/proposal"): {"name": "AHU-1", "points": ["analog-input-1"]},
     ("POST", "/api/discovery/accept"): {"devices": [{"id": 1, "name": "AHU-1"}]},
     ("POST", "/api/discovery/{device_id}/accept"): {
         "name": "AHU-1",
@@ -230,6 +233,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
         "description": "of the room",
     },
     ("POST", "/api/commissioning/sessions"): {"name": "AHU-1", "node_id": "1001", "note": "first"},
+    ("POST", "/api/commissioning/sessions/{session_id}/items"): {"also": ["alarm"]},
     ("PUT", "/api/commissioning/sessions/{session_id}"): {"name": "AHU-1", "note": "second"},
     ("PUT", "/api/commissioning/items/{item_id}"): {"state": "verified", "note": "21 °C"},
     ("POST", "/api/commissioning/items/{item_id}/verify"): {"low": 0.0, "high": 50.0, "priority": 8},
