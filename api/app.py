@@ -17,6 +17,7 @@ from api.middleware import Guard, Limits
 from api.routers import (
     alarms,
     auth,
+    bacnet,
     commissioning,
     discovery,
     energy,
@@ -54,6 +55,8 @@ ROUTERS = (
     people.audit,
     commissioning.router,
     modbus.router,
+    bacnet.router,
+    bacnet.schedules_router,
     discovery.router,
     export.router,
     mqtt.router,

@@ -1,6 +1,7 @@
 """What routes depend on: the actors, the user and what the user may do, lists over all sites."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -10,11 +11,13 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
+from actors.audit.trail import Trail
 from actors.core.errors import (
     BadInputError,
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
+    NotStandingInError,
     UnreachableError,
 )
 from actors.core.remote import answered
@@ -22,7 +25,7 @@ from actors.core.store import MAX_PAGE
 from actors.node.models import Node
 from actors.user.models import Permission, User
 from api.places import Places
-from api.trail import Trail
+from api.standin import NAME as STAND_IN
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
@@ -64,6 +67,8 @@ class SiteActors:
     """When the site last answered (ms); None for one that this process raised itself."""
     clock_skew: int | None = None
     """How far its host's clock was ahead of ours then (ms; negative: behind)."""
+    stood_in: frozenset[str] = frozenset()
+    """Actors whose calls the site's stand-in answers: they died while the site was away (`api.standin`)."""
     asleep: dict[str, asyncio.Event] = field(default_factory=dict)
     """Actors of a site that has just come back to which Ray has no connection yet; set once it has."""
     visits: int = 0
@@ -126,6 +131,11 @@ class SiteActors:
             except TimeoutError as error:
                 raise UnreachableError(name, f"no answer within {timeout:g} s") from error
             timeout -= time.monotonic() - began
+        if actor in self.stood_in:
+            # It may have come back since it was looked: then the call was not made, and is made there.
+            with contextlib.suppress(NotStandingInError):
+                stand_in = self.engines[STAND_IN]
+                return await ask(name, stand_in, "call", actor, method, args, {}, timeout=timeout)
         return await ask(name, self.actors()[actor], method, *args, timeout=timeout)
 
     def actors(self) -> dict[str, Any]:
@@ -346,6 +356,18 @@ async def site_with(
     return of
 
 
+async def site_with_bridge(
+    campus: Campus, bridge: str, method: str, key: str, kind: str, site_id: str | None = None
+) -> SiteActors:
+    """Find the site whose bridge of a protocol knows `key` by `method`; without `site_id` it must be one.
+
+    Raises NotFoundError, BadInputError with the choices where several know it, and UnreachableError when none
+    does and one can't be asked.
+    """
+    sites = [of for of in campus.chosen(site_id) if bridge in of.bridges]
+    return (await _knowing(sites, bridge, method, key, kind))[0]
+
+
 class Page(BaseModel):
     """A list, or a part of one."""
 
@@ -428,6 +450,21 @@ async def over_sites(
                 return Page(items=items, next_cursor=f"{sites[number + 1].id}~", unreachable_sites=away)
         start, inner, at_once = start + at_once, None, min(2 * at_once, AT_ONCE)
     return Page(items=items, unreachable_sites=away)
+
+
+async def listed(
+    sites: list[SiteActors], limit: int, cursor: str | None, actor: str, method: str, *asked: Any
+) -> Page:
+    """Read a list of records over several sites by `method(*asked, limit, cursor)`, each with its site.
+
+    As of `over_sites`.
+    """
+
+    async def read(of: SiteActors, most: int, after: str | None) -> Part:
+        found, following = await of.call(actor, method, *asked, most, after)
+        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
+
+    return await over_sites(sites, limit, cursor, read)
 
 
 async def _part(

@@ -286,6 +286,8 @@ class BacnetDevice(_Device):
     """Where it is; left out: found by Who-Is."""
     cov: bool = True
     """Subscribe to changes where the device offers it."""
+    events: Literal["listen", "register", "off"] = "listen"
+    """Its events become alarms, those that it tells or has when asked; `register` has it tell us all."""
 
     @model_validator(mode="before")
     @classmethod

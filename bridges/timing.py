@@ -7,6 +7,10 @@ KEPT: Final = 100
 """Answers that count: old ones say nothing of how the device is now."""
 
 
+TOLD_AS: Final = ("answer_ms", "answer_ms_p95", "answer_ms_max")
+"""Names of a spread in a device's status."""
+
+
 class Spread(NamedTuple):
     """Times of the last answers, in milliseconds."""
 
@@ -33,3 +37,8 @@ class AnswerTimes:
         rank = -(-95 * len(ordered) // 100) - 1
         found = (sum(ordered) / len(ordered), ordered[rank], ordered[-1])
         return Spread(*(round(1000 * each, 3) for each in found))
+
+    def told(self) -> dict[str, float]:
+        """Give the spread by the names that it has in a device's status; nothing before the first answer."""
+        spread = self.spread()
+        return dict(zip(TOLD_AS, spread, strict=True)) if spread else {}

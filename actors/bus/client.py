@@ -321,12 +321,15 @@ async def follow(
     while True:
         token, poll = "", None
         try:
-            token = await asyncio.wait_for(bus.subscribe.remote(name, wanted, capacity), 10)
+            # Not wait_for: when the answer comes just then, it takes no notice of being cancelled.
+            async with asyncio.timeout(10):
+                token = await bus.subscribe.remote(name, wanted, capacity)
             poll = asyncio.ensure_future(bus.next.remote(name, token, wait))
             pause, came = 0.2, time.monotonic()
             yield Delivery(site, [], resync=True)
             while True:
-                frames, lost = await asyncio.wait_for(poll, wait + 15)
+                async with asyncio.timeout(wait + 15):
+                    frames, lost = await poll
                 before, came = came, time.monotonic()
                 rest = gathering(len(frames), sum(each.size for each in frames), came - before, capacity)
                 poll = asyncio.ensure_future(

@@ -1,6 +1,6 @@
 """Rules of commissioning: what must be verified, and which step follows which. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from actors.commissioning.models import ItemKind, ItemState, NewItem, Progress, SessionState, SignOff
@@ -26,9 +26,18 @@ ITEM_STEPS: Final[Mapping[ItemState, frozenset[ItemState]]] = {
 _POINTS: Final = frozenset({NodeType.POINT, NodeType.VIRTUAL_POINT})
 
 
-def items_for(nodes: Iterable[Node]) -> list[NewItem]:
-    """Give what must be verified of some nodes: for each point one item per capability, in a fixed order."""
+def items_for(
+    nodes: Iterable[Node],
+    configured: Mapping[ItemKind, Collection[str]] | None = None,
+    also: Collection[ItemKind] = (),
+) -> list[NewItem]:
+    """Give what must be verified of some nodes: for each point one item per capability, in a fixed order.
+
+    That a point could have an alarm or a schedule doesn't mean that it should: such items are for points that
+    are among those `configured`, or of which a person wants it `also`.
+    """
     items: list[NewItem] = []
+    has = configured or {}
     for node in nodes:
         if node.node_type not in _POINTS:
             continue
@@ -36,8 +45,10 @@ def items_for(nodes: Iterable[Node]) -> list[NewItem]:
         wanted = {
             ItemKind.READ: able.readable,
             ItemKind.WRITE: able.writable,
-            ItemKind.ALARM: able.alarmable,
-            ItemKind.SCHEDULE: able.schedulable,
+            ItemKind.ALARM: node.id in has.get(ItemKind.ALARM, ())
+            or (able.alarmable and ItemKind.ALARM in also),
+            ItemKind.SCHEDULE: node.id in has.get(ItemKind.SCHEDULE, ())
+            or (able.schedulable and ItemKind.SCHEDULE in also),
         }
         items += [
             NewItem(node_id=node.id, dis=node.dis, kind=kind) for kind, needed in wanted.items() if needed

@@ -53,6 +53,14 @@ class NewSession(SessionChange):
     """A session for a device, or for anything else that points stand below."""
 
     node_id: NodeId = Field(examples=["1001"])
+    also: list[Literal[ItemKind.ALARM, ItemKind.SCHEDULE]] = Field(default=[], max_length=2)
+    """As of MoreItems."""
+
+
+class MoreItems(_Input):
+    """Kinds of which every point that could have one gets an item, also where none is configured."""
+
+    also: list[Literal[ItemKind.ALARM, ItemKind.SCHEDULE]] = Field(default=[], max_length=2)
 
 
 class Result(_Input):

@@ -1,7 +1,7 @@
 """The store of commissioning sessions and their items."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import ray
@@ -51,13 +51,19 @@ class CommissioningStore(Store):
     # Sessions
 
     @ray.method
-    def create(self, new: NewSession, nodes: Sequence[Node], by: str) -> Session:
-        """Add a session with an item for each capability of each point among `nodes`.
+    def create(
+        self,
+        new: NewSession,
+        nodes: Sequence[Node],
+        by: str,
+        configured: Mapping[ItemKind, Collection[str]] | None = None,
+    ) -> Session:
+        """Add a session with items for the points among `nodes`; `configured` have alarms or schedules.
 
         Raises BadInputError when there is nothing to verify, and ConflictError for a device with an open
         session.
         """
-        items = items_for(nodes)
+        items = items_for(nodes, configured, new.also)
         if not items:
             raise BadInputError("node_id", new.node_id, "a node with points below it that can do something")
         with self.transaction():
@@ -90,7 +96,13 @@ class CommissioningStore(Store):
         )
 
     @ray.method
-    def add_items(self, session_id: int, nodes: Sequence[Node]) -> Session:
+    def add_items(
+        self,
+        session_id: int,
+        nodes: Sequence[Node],
+        configured: Mapping[ItemKind, Collection[str]] | None = None,
+        also: Collection[ItemKind] = (),
+    ) -> Session:
         """Add the items that `nodes` need and the session doesn't have yet, such as for points that are new.
 
         Raises NotFoundError, and ConflictError for a session that is completed.
@@ -101,7 +113,7 @@ class CommissioningStore(Store):
                 raise ConflictError(
                     "session", session_id, f"it is {session.state.value} and takes no more items"
                 )
-            self._add_items(session_id, items_for(nodes))
+            self._add_items(session_id, items_for(nodes, configured, also))
             return self._get(session_id)
 
     @ray.method

@@ -21,6 +21,17 @@ def _zone(name: str) -> str:
     return name
 
 
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text without lone surrogates") from None
+    return text
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_text)]
+"""The id of a node, which an answer can say again."""
+
 ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_zone)]
 
 TagFilter = Annotated[

@@ -3,29 +3,29 @@
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final
 
+from actors.bus.client import follow
 from actors.core.errors import BadInputError, ConflictError, NotFoundError, OpenCrateError, UnreachableError
 from actors.core.health import Health, HealthState
 from actors.core.remote import answered
+from actors.discovery.bound import Surroundings
 from actors.discovery.models import (
     Acceptance,
     AcceptRequest,
     DeviceState,
     DiscoveredDevice,
     DiscoveredPoint,
-    FoundDevice,
     FoundPoint,
     Plan,
     Proposal,
     Scan,
     ScanRequest,
-    ScanState,
     origin_of,
 )
-from actors.discovery.proposal import Surroundings, check, propose, with_profile
+from actors.discovery.proposal import check, propose, with_profile
+from actors.discovery.scanning import Scanner
 from actors.node.models import Node
 
 log = logging.getLogger(__name__)
@@ -33,36 +33,13 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
 """Seconds for what has a device's thousands of points in it."""
-SCAN_TIMEOUT: Final = 4 * 3600.0
-"""Seconds that a scan may take; it tells how far it is, and can be cancelled."""
 ROUND: Final = 1.0
 """Seconds between two looks at how far a scan has come."""
+PAGE: Final = 1000
+DELETED: Final = "discovery"
+"""Who gave a device back whose nodes were deleted; who deleted them is in the audit log."""
 RETRY: Final = 5.0
 """Seconds after which what was cut off is tried again."""
-HIGHEST: Final = {"bacnet": 4194302, "modbus": 247}
-"""The highest device instance, and the highest unit id."""
-LOWEST: Final = {"bacnet": 0, "modbus": 1}
-
-
-@dataclass
-class _Tally:
-    """What came of a scan until now."""
-
-    seen: int = 0
-    """Devices that were taken from the bridge, of which some could not be kept."""
-    devices: int = 0
-    points: int = 0
-    wrong: dict[str, str] = field(default_factory=dict)
-
-
-def _outcome(scan: Scan, found: Any, tally: _Tally) -> tuple[ScanState, str | None]:
-    """Give how a scan has ended, and what there is to say of it."""
-    wrong = "; ".join(f"{what}: {why}" for what, why in (found.errors | tally.wrong).items()) or None
-    if found.cancelled:
-        return ScanState.CANCELLED, wrong
-    if found.errors and set(scan.networks) <= found.errors.keys():
-        return ScanState.FAILED, wrong
-    return ScanState.DONE, wrong
 
 
 class DiscoveryEngine:
@@ -87,6 +64,7 @@ class DiscoveryEngine:
         bridges: Mapping[str, Any],
         networks: Mapping[str, str],
         *,
+        bus: Any = None,
         round_: float = ROUND,
         retry: float = RETRY,
     ) -> None:
@@ -95,30 +73,33 @@ class DiscoveryEngine:
         A bridge offers `scan(networks, low, high)`, which gives all that it found (`devices`, each with a
         FoundDevice in `device`; `errors` by network; `cancelled`), and while it runs `scan_progress()` (with
         `part`, 0 to 1), `scan_found(after)` and `cancel_scan()`; also `profile_points(name)` and `reload()`.
+        Without a `bus`, that nodes are deleted is only seen at the start.
         """
-        self.site = site
+        self.site, self._bus = site, bus
         self._discovery, self._nodes, self._alarms = discovery, nodes, alarms
         self._bridges, self._networks = dict(bridges), dict(networks)
         self._round, self._retry = round_, retry
-        self._scans: dict[int, asyncio.Task[None]] = {}
-        self._cancelled: set[int] = set()
+        self._scanner = Scanner(
+            site, self._call, self._bridge, self._bridges, networks, round_=round_, retry=retry
+        )
         self._turn = asyncio.Lock()
         self._trouble: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
 
     async def start(self) -> None:
         """Begin; returns at once. A second call changes nothing."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._give_back())]
 
     async def stop(self) -> None:
         """End what runs here. A scan is noted as failed with the next start."""
-        tasks = [*self._scans.values(), *([self._task] if self._task else [])]
-        self._task = None
+        tasks = self._tasks
+        self._tasks = []
         for task in tasks:
             task.cancel()
+        await self._scanner.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def health(self) -> Health:
@@ -139,8 +120,7 @@ class DiscoveryEngine:
         Raises BadInputError for networks and ranges that can't be asked, and ConflictError while a scan of
         this protocol runs.
         """
-        networks = self._asked(request)
-        low, high = self._range(request)
+        asked = self._scanner.asked(request)
         try:
             # Scans of an earlier life are failed first.
             async with asyncio.timeout(CALL_TIMEOUT):
@@ -148,126 +128,11 @@ class DiscoveryEngine:
         except TimeoutError as error:
             reason = self._trouble or "it is starting"
             raise UnreachableError(f"discovery_engine@{self.site}", reason) from error
-        scan: Scan = await self._call("discovery", "begin_scan", request.protocol, networks, by)
-        task = asyncio.create_task(self._scan(scan, low, high))
-        self._scans[scan.id] = task
-        task.add_done_callback(lambda _: self._scans.pop(scan.id, None))
-        return scan
-
-    def _asked(self, request: ScanRequest) -> list[str]:
-        here = [name for name, protocol in self._networks.items() if protocol == request.protocol]
-        if not here or request.protocol not in self._bridges:
-            known = ", ".join(sorted(set(self._networks.values()))) or "none"
-            raise BadInputError("protocol", request.protocol, f"one that this site has networks of: {known}")
-        for name in request.networks:
-            if name not in here:
-                raise BadInputError(
-                    "networks", name, f"{request.protocol} networks of this site: {', '.join(here)}"
-                )
-        return list(dict.fromkeys(request.networks)) or here
-
-    def _range(self, request: ScanRequest) -> tuple[int, int]:
-        least, most = LOWEST[request.protocol], HIGHEST[request.protocol]
-        low = least if request.low is None else request.low
-        high = most if request.high is None else request.high
-        if not least <= low <= most:
-            raise BadInputError("low", low, f"{least} to {most}")
-        if not low <= high <= most:
-            raise BadInputError("high", high, f"{low} to {most}")
-        return low, high
+        return await self._scanner.begin(request.protocol, asked, by)
 
     async def cancel(self, scan_id: int) -> Scan:
         """End a scan; what it has found is kept. Raises NotFoundError, ConflictError for one that is over."""
-        scan: Scan = await self._call("discovery", "scan", scan_id)
-        if scan.state is not ScanState.RUNNING:
-            raise ConflictError("scan", scan_id, f"it is {scan.state.value}")
-        task = self._scans.get(scan_id)
-        if task is None:
-            raise ConflictError("scan", scan_id, "it was cut off and will be failed in a moment")
-        self._cancelled.add(scan_id)
-        await self._stop_scanning(scan.protocol)
-        await asyncio.wait({task}, timeout=CALL_TIMEOUT / 2)
-        ended: Scan = await self._call("discovery", "scan", scan_id)
-        return ended
-
-    async def _stop_scanning(self, protocol: str) -> None:
-        try:
-            await self._bridge(protocol, "cancel_scan")
-        except OpenCrateError as error:
-            log.warning("the %s bridge was not told to end its scan: %s", protocol, error)
-
-    async def _scan(self, scan: Scan, low: int, high: int) -> None:
-        """Have a scan made and keep what it finds; it is finished in any case."""
-        state: ScanState = ScanState.FAILED
-        why: str | None = "interrupted"
-        tally = _Tally()
-        bridge = self._bridges[scan.protocol]
-        name = f"{scan.protocol}@{self.site}"
-        working = asyncio.ensure_future(
-            answered(name, bridge.scan.remote(scan.networks, low, high), SCAN_TIMEOUT)
-        )
-        try:
-            while not working.done():
-                await asyncio.wait({working}, timeout=self._round)
-                if not working.done():
-                    await self._follow(scan, tally)
-            found = working.result()
-            await self._keep(found.devices[tally.seen :], tally)
-            state, why = _outcome(scan, found, tally)
-        except OpenCrateError as error:
-            log.error("scan %d failed: %s", scan.id, error)
-            why = str(error)
-        except Exception as error:
-            log.exception("scan %d failed", scan.id)
-            why = f"{type(error).__name__}: {error}"
-        finally:
-            working.cancel()
-            self._cancelled.discard(scan.id)
-        await self._finish(scan.id, tally, state, why)
-
-    async def _follow(self, scan: Scan, tally: _Tally) -> None:
-        """Keep what the scan has found since the last look, and how far it is."""
-        if scan.id in self._cancelled:
-            # Told again: the scan may not have begun when it was told first.
-            await self._stop_scanning(scan.protocol)
-        try:
-            progress = await self._bridge(scan.protocol, "scan_progress")
-            fresh = await self._bridge(scan.protocol, "scan_found", tally.seen)
-        except UnreachableError:
-            return  # busy, or dead: then the scan itself ends with an error
-        await self._keep(fresh, tally)
-        if progress is not None:
-            part = min(max(progress.part, 0.0), 0.99)
-            await self._call("discovery", "scan_progress", scan.id, part, tally.devices, tally.points)
-
-    async def _keep(self, found: Sequence[Any], tally: _Tally) -> None:
-        for each in found:
-            device: FoundDevice = each.device
-            tally.seen += 1
-            try:
-                await self._call("discovery", "found", device, timeout=APPLY_TIMEOUT)
-            except BadInputError as error:
-                # What one device says of itself must not end the scan of all others.
-                log.error("device %s can't be kept: %s", device.device_key, error)
-                tally.wrong[device.device_key] = str(error)
-                continue
-            tally.devices += 1
-            tally.points += len(device.points or ())
-
-    async def _finish(self, scan_id: int, tally: _Tally, state: ScanState, why: str | None) -> None:
-        """Note how a scan has ended, and go on trying while the store is away: else none could follow."""
-        while True:
-            try:
-                await self._call(
-                    "discovery", "finish_scan", scan_id, tally.devices, tally.points, state, why and why[:500]
-                )
-            except (ConflictError, NotFoundError):
-                return  # noted already: the first answer was lost
-            except OpenCrateError as error:
-                log.error("the end of scan %d is not noted yet: %s", scan_id, error)
-                await asyncio.sleep(self._retry)
-            else:
-                return
+        return await self._scanner.cancel(scan_id)
 
     # Accepting
 
@@ -364,6 +229,30 @@ class DiscoveryEngine:
         await self._tell_bridge(device.protocol)
         return done
 
+    async def release_gone(self) -> list[int]:
+        """Make those accepted devices ones to decide about again of which no node is left; give their ids.
+
+        Their alarm configurations go with them. A device of which some nodes were deleted stays accepted.
+        """
+        released: list[int] = []
+        there = set(await self._call("nodes", "ids"))
+        cursor: str | None = None
+        while True:
+            devices: list[DiscoveredDevice]
+            devices, cursor = await self._call(
+                "discovery", "find", DeviceState.ACCEPTED, None, None, None, None, PAGE, cursor
+            )
+            for device in devices:
+                if there.isdisjoint(device.created_node_ids):
+                    try:
+                        await self.release(device.id, DELETED)
+                    except (ConflictError, NotFoundError) as error:
+                        log.info("device %d is not given back: %s", device.id, error)
+                    else:
+                        released.append(device.id)
+            if cursor is None:
+                return released
+
     async def _tell_bridge(self, protocol: str) -> None:
         """Have the model read again now; a bridge that doesn't hear it does so within a minute."""
         try:
@@ -395,7 +284,7 @@ class DiscoveryEngine:
             try:
                 if fresh:
                     for protocol in self._bridges:
-                        await self._stop_scanning(protocol)
+                        await self._scanner.end(protocol)
                     failed = await self._call("discovery", "abandon_scans")
                     if failed:
                         log.warning("%d scans were cut off", failed)
@@ -412,6 +301,31 @@ class DiscoveryEngine:
                 await self._wake.wait()
                 self._wake.clear()
             await asyncio.sleep(self._retry)
+
+    async def _give_back(self) -> None:
+        """Give devices back when their nodes are deleted, and at the start."""
+        await self._ready.wait()
+        await self._try_release()
+        if self._bus is None:
+            return
+        async for delivery in follow(self._bus, "discovery_engine", ["entity_deleted"], site=self.site):
+            if delivery.resync or delivery.low_rate():
+                # A device's nodes go one by one.
+                await asyncio.sleep(self._round)
+                await self._try_release()
+
+    async def _try_release(self) -> None:
+        while True:
+            try:
+                released = await self.release_gone()
+            except Exception as error:
+                # Whatever a dead or restarting store raises: it is tried again until it is known.
+                log.error("devices whose nodes are deleted can't be given back yet: %s", error)
+                await asyncio.sleep(self._retry)
+                continue
+            if released:
+                log.info("devices %s have no nodes any more and can be accepted again", released)
+            return
 
     # Calls
 

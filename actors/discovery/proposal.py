@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Final
 
-from actors.alarm.logic import describe
-from actors.alarm.models import NewAlarmConfig, Severity, StaleCondition, StateCondition
 from actors.core.errors import BadInputError, ConflictError
 from actors.core.units import symbol, unit_name
+from actors.discovery.bound import Surroundings, bound_key
 from actors.discovery.models import (
     AcceptRequest,
     DiscoveredDevice,
@@ -19,63 +18,15 @@ from actors.discovery.models import (
     Proposal,
     ProposedGroup,
     ProposedPoint,
-    origin_of,
 )
 from actors.discovery.naming import common_prefix, device_name, groups, readable, slug
-from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
+from actors.discovery.plan import alarms_by_point, binding_of, plan_of, units_of
 from actors.node.tagging import suggest_equip_tags, suggest_point_tags
 
-AWAY_DELAY: Final = 60.0
-"""Seconds that a device may be silent, once its points count as stale, before its alarm is raised."""
 _NO_HISTORY: Final = ("string", "date", "time")
 _ID: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What bridges take as a device's id."""
-_TELLS_TROUBLE: Final = frozenset({"alarm", "fault"})
-
-BoundKey = tuple[Any, ...]
-
-
-class Surroundings:
-    """What the model of a site has already."""
-
-    def __init__(self, site: str, taken: Collection[str], bound: Iterable[Node]) -> None:
-        """Take the site's node id, the ids that are taken, and the nodes bound by the device's protocol."""
-        self.site, self.taken = site, frozenset(taken)
-        nodes = list(bound)
-        units = {
-            node.id: (str(config.get("network_id")), str(config.get("unit")))
-            for node in nodes
-            if node.node_type is NodeType.EQUIP and (config := _config(node))
-        }
-        self._by_binding: dict[BoundKey, list[str]] = {}
-        for node in nodes:
-            if node.node_type is not NodeType.EQUIP:
-                key = bound_key(_protocol(node), _config(node), units)
-                self._by_binding.setdefault(key, []).append(node.id)
-
-    def bound_to(self, key: BoundKey) -> list[str]:
-        """Give the points that stand for the same object or register."""
-        return self._by_binding.get(key, [])
-
-
-def bound_key(protocol: str, config: Mapping[str, Any], units: Mapping[str, tuple[str, str]]) -> BoundKey:
-    """Give what bindings have in common that read the same; `units` are Modbus devices by their id."""
-    if protocol == "bacnet":
-        names = ("network_id", "device_instance", "object_type", "object_instance")
-        return protocol, *(str(config.get(name)) for name in names)
-    device = str(config.get("device_id"))
-    place = units.get(device, (str(config.get("network_id")), device))
-    names = ("register_type", "address", "bit", "mask")
-    return protocol, *place, *(str(config.get(name)) for name in names)
-
-
-def _config(node: Node) -> dict[str, Any]:
-    return node.protocol_binding.config if node.protocol_binding else {}
-
-
-def _protocol(node: Node) -> str:
-    return node.protocol_binding.protocol if node.protocol_binding else ""
 
 
 def with_profile(
@@ -141,7 +92,7 @@ def propose(
         )
     for point, each in zip(points, proposed, strict=True):
         each.node_id = f"{node_id}/{_ID.sub('-', point.point_key)}"
-        key = bound_key(device.protocol, _binding(device, point, node_id), _units(device, node_id))
+        key = bound_key(device.protocol, binding_of(device, point, node_id), units_of(device, node_id))
         each.bound_to = around.bound_to(key)
         each.chosen = not each.bound_to if wanted is None else point.point_key in wanted
     parent = request.parent_id or around.site
@@ -159,8 +110,8 @@ def propose(
         points=proposed,
         problems=_problems(device, proposed, parent, around),
     )
-    plan = _plan(device, list(points), proposal, changes, request)
-    alarms = _alarms_by_point(plan)
+    plan = plan_of(device, list(points), proposal, changes, request)
+    alarms = alarms_by_point(plan)
     for each in proposed:
         each.alarms = alarms.get(each.node_id, [])
     return proposal, plan
@@ -297,133 +248,3 @@ def _groups(node_id: str, points: Sequence[ProposedPoint], around: Surroundings)
             )
         )
     return found
-
-
-def _binding(device: DiscoveredDevice, point: DiscoveredPoint, node_id: str) -> dict[str, Any]:
-    if point.binding is not None:
-        return point.binding | {"device_id": node_id, "network_id": device.network_id}
-    kind, _, instance = point.point_key.rpartition("-")
-    return {
-        "device_instance": _whole(device.device_key),
-        "object_type": kind or point.kind,
-        "object_instance": _whole(instance),
-        "network_id": device.network_id,
-    }
-
-
-def _whole(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
-
-
-def _units(device: DiscoveredDevice, node_id: str) -> dict[str, tuple[str, str]]:
-    return {node_id: (device.network_id, device.device_key)}
-
-
-def _plan(
-    device: DiscoveredDevice,
-    points: Sequence[DiscoveredPoint],
-    proposal: Proposal,
-    changes: Mapping[str, PointChoice],
-    request: AcceptRequest,
-) -> Plan:
-    origin: dict[str, Any] = {"origin": origin_of(device.id)}
-    about = {"protocol": device.protocol, "network": device.network_id, "vendor": device.vendor}
-    about |= {"model": device.model, "firmware": device.firmware, "description": device.description}
-    about |= {"location": device.location, "profile": proposal.profile}
-    config = device.binding or {"device_instance": _whole(device.device_key), "network_id": device.network_id}
-    nodes = [
-        Node(
-            id=proposal.node_id,
-            node_type=NodeType.EQUIP,
-            dis=proposal.name,
-            parent_id=proposal.parent_id,
-            tags=proposal.tags,
-            properties=origin | {key: value for key, value in about.items() if value},
-            protocol_binding=ProtocolBinding(protocol=device.protocol, config=config),
-        )
-    ]
-    places = {each.name: each.node_id for each in proposal.groups}
-    nodes += [
-        Node(
-            id=each.node_id,
-            node_type=NodeType.EQUIP,
-            dis=each.name,
-            parent_id=proposal.node_id,
-            tags=each.tags,
-            properties=origin | {"device": proposal.node_id},
-        )
-        for each in proposal.groups
-    ]
-    alarms: list[NewAlarmConfig] = []
-    for point, shown in zip(points, proposal.points, strict=True):
-        if not shown.chosen:
-            continue
-        parent = places.get(shown.group[:200], proposal.node_id) if shown.group else proposal.node_id
-        nodes.append(_node(device, point, shown, parent, proposal))
-        wish = changes[point.point_key].alarms if point.point_key in changes else None
-        if wish if wish is not None else request.alarms:
-            alarms += _alarm(point, shown)
-    first = next((each for each in proposal.points if each.chosen), None)
-    if request.alarms and first is not None:
-        alarms.append(
-            NewAlarmConfig(
-                node_id=first.node_id,
-                condition=StaleCondition(delay=AWAY_DELAY),
-                message=f"{proposal.name} does not answer",
-            )
-        )
-    return Plan(nodes=nodes, alarms=alarms)
-
-
-def _node(
-    device: DiscoveredDevice, point: DiscoveredPoint, shown: ProposedPoint, parent: str, proposal: Proposal
-) -> Node:
-    properties: dict[str, Any] = point.properties | {
-        "origin": origin_of(device.id),
-        "device": proposal.node_id,
-        "object_name": point.name,
-    }
-    more = {"units": shown.units, "states": point.states, "description": point.description}
-    properties |= {key: value for key, value in more.items() if value}
-    return Node(
-        id=shown.node_id,
-        node_type=NodeType.POINT,
-        dis=shown.name,
-        parent_id=parent,
-        tags=shown.tags,
-        properties=properties,
-        capabilities=NodeCapabilities(
-            readable=True,
-            writable=shown.writable,
-            historizable=shown.history,
-            alarmable=True,
-            schedulable=shown.writable,
-        ),
-        protocol_binding=ProtocolBinding(
-            protocol=device.protocol, config=_binding(device, point, proposal.node_id)
-        ),
-    )
-
-
-def _alarm(point: DiscoveredPoint, shown: ProposedPoint) -> list[NewAlarmConfig]:
-    """Give the alarms of a point: its profile's, else one where it says by itself that something is wrong."""
-    if point.alarm is not None:
-        return [NewAlarmConfig(node_id=shown.node_id, **point.alarm.model_dump())]
-    binary = point.kind.startswith("binary") or isinstance(point.value, bool)
-    if binary and not shown.writable and _TELLS_TROUBLE & set(shown.tags):
-        condition = StateCondition(states=[True])
-        return [
-            NewAlarmConfig(
-                node_id=shown.node_id, condition=condition, severity=Severity.HIGH, message=shown.name
-            )
-        ]
-    return []
-
-
-def _alarms_by_point(plan: Plan) -> dict[str, list[str]]:
-    names = {node.id: node.dis for node in plan.nodes}
-    told: dict[str, list[str]] = {}
-    for each in plan.alarms:
-        text = each.message or describe(each.condition, names[each.node_id], None, None)
-        told.setdefault(each.node_id, []).append(f"{each.severity.value}: {text}")
-    return told

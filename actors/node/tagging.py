@@ -189,7 +189,8 @@ def _known(name: str, dictionary: dict[str, tuple[str, ...]]) -> set[str]:
     for spelling, meaning in _KEPT_WHOLE.items():
         if re.search(rf"(?<![a-z]){spelling}(?![a-z])", lower):
             tags.update(meaning)
-    for word in words(name):
+    # Of CO2 its letters alone would be another gas.
+    for word in words(re.sub(r"(?i)(?<![a-z])co2(?![a-z])", " ", name)):
         tags.update(dictionary.get(word, ()))
     return tags
 

@@ -22,11 +22,15 @@ from api.deps import (
     SiteActors,
     SiteId,
     from_sites,
+    listed,
     over_sites,
     site_with,
 )
 
 router = APIRouter(prefix="/api/alarms", tags=["alarms"])
+
+DEVICE_TIMEOUT = 60.0
+"""Seconds for a device to take an acknowledgement."""
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Time = Annotated[Timestamp | None, Query(description="ISO 8601 with zone.")]
@@ -126,17 +130,14 @@ async def history(
     cursor: Cursor = None,
 ) -> Page:
     """List what happened to alarms, newest first."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        steps, following = await of.call("alarms", "history", alarm_id, node_id, start, end, most, after)
-        return [step.model_dump(mode="json") | {"site": of.id} for step in steps], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(
+        campus.chosen(site), limit, cursor, "alarms", "history", alarm_id, node_id, start, end
+    )
 
 
 @router.post("/acknowledge")
 async def acknowledge_many(body: Many, user: Acknowledger, campus: Actors, site: SiteId = None) -> Page:
-    """Mark several alarms as seen; those of one site all or none."""
+    """Mark several alarms as seen; those of one site all or none, but for those that devices have raised."""
     by_site: dict[str, list[int]] = {}
     refs = [*body.alarms, *(AlarmRef(id=each) for each in body.ids)]
     if not refs:
@@ -147,9 +148,15 @@ async def acknowledge_many(body: Many, user: Acknowledger, campus: Actors, site:
     items = []
     for site_id, ids in by_site.items():
         of = campus.site(site_id)
-        seen: list[Alarm] = await of.call("alarms", "acknowledge_many", ids, user.username, body.note)
+        # Devices first, each by itself; where one refuses, those before it stay acknowledged.
+        told = await _of_devices(of, ids)
+        seen = [await _at_device(campus, of, each, user.username, body.note) for each in told]
+        own = [each for each in ids if each not in told]
+        if own:
+            seen += await of.call("alarms", "acknowledge_many", own, user.username, body.note)
+            target = f"alarms of {site_id}"
+            await campus.log(user.username, "acknowledge_alarms", target, ids=own, note=body.note)
         items += [_here(of, alarm).model_dump(mode="json") for alarm in seen]
-        await campus.log(user.username, "acknowledge_alarms", f"alarms of {site_id}", ids=ids, note=body.note)
     return Page(items=items)
 
 
@@ -163,12 +170,7 @@ async def configs(
     cursor: Cursor = None,
 ) -> Page:
     """List alarm configurations."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("alarms", "configs", node_id, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "alarms", "configs", node_id)
 
 
 @router.post("/configs", status_code=201)
@@ -243,9 +245,11 @@ async def alarm(alarm_id: Id, user: CurrentUser, campus: Actors, site: SiteId = 
 async def acknowledge(
     alarm_id: Id, user: Acknowledger, campus: Actors, body: Note | None = None, site: SiteId = None
 ) -> Alarm:
-    """Mark an alarm as seen."""
+    """Mark an alarm as seen; one that a device has raised, at that device too, or not at all."""
     of = await _site(campus, alarm_id, site)
     note = body.note if body else None
+    if await _of_devices(of, [alarm_id]):
+        return _here(of, await _at_device(campus, of, alarm_id, user.username, note))
     seen: Alarm = await of.call("alarms", "acknowledge", alarm_id, user.username, note)
     await campus.log(
         user.username, "acknowledge_alarm", seen.node_id, site=of.id, alarm_id=alarm_id, note=note
@@ -280,6 +284,19 @@ async def unshelve(alarm_id: Id, user: Shelver, campus: Actors, site: SiteId = N
     done: Alarm = await of.call("alarms", "unshelve", alarm_id, user.username)
     await campus.log(user.username, "unshelve_alarm", done.node_id, site=of.id, alarm_id=alarm_id)
     return _here(of, done)
+
+
+async def _of_devices(of: SiteActors, ids: list[int]) -> list[int]:
+    """Give those of some alarms that a device has raised and that aren't seen yet. Raises NotFoundError."""
+    found: list[Alarm] = [await of.call("alarms", "get", each) for each in ids]
+    to_do = (AlarmState.ACTIVE, AlarmState.CLEARED)
+    return [each.id for each in found if each.state in to_do and (each.source or "").startswith("bacnet/")]
+
+
+async def _at_device(campus: Campus, of: SiteActors, alarm_id: int, by: str, note: str | None) -> Alarm:
+    seen: Alarm = await of.call("bacnet", "acknowledge", alarm_id, by, note, timeout=DEVICE_TIMEOUT)
+    await campus.log(by, "acknowledge_alarm", seen.node_id, site=of.id, alarm_id=alarm_id, note=note)
+    return seen
 
 
 def _later(seconds: float) -> int:

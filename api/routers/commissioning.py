@@ -9,6 +9,7 @@ from actors.commissioning.models import (
     Item,
     ItemKind,
     ItemState,
+    MoreItems,
     NewSession,
     Result,
     Session,
@@ -17,7 +18,6 @@ from actors.commissioning.models import (
     SignOff,
     VerifyRequest,
 )
-from actors.node.models import Node
 from api.deps import (
     Actors,
     Campus,
@@ -26,15 +26,15 @@ from api.deps import (
     Cursor,
     Limit,
     Page,
-    Part,
     SiteActors,
     SiteId,
-    over_sites,
+    listed,
     site_with,
 )
 
 router = APIRouter(prefix="/api/commissioning", tags=["commissioning"])
 
+ENGINE: Final = "commissioning_engine"
 VERIFY_TIMEOUT: Final = 180.0
 """Seconds for several exchanges with a device that answers late."""
 
@@ -65,20 +65,14 @@ async def sessions(
     cursor: Cursor = None,
 ) -> Page:
     """List sessions with their progress, newest first."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("commissioning", "find", state, node_id, most, after)
-        return [_here(of, each) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "commissioning", "find", state, node_id)
 
 
 @router.post("/sessions", status_code=201)
 async def create(body: NewSession, user: Commissioner, campus: Actors, site: SiteId = None) -> Session:
-    """Add a session for a device: an item for each capability of each point below it."""
+    """Add a session for a device: items for what each point below it can do and has."""
     of = await campus.site_of(body.node_id, site)
-    nodes: list[Node] = await of.call("nodes", "subtree", body.node_id)
-    made: Session = await of.call("commissioning", "create", body, nodes, user.username)
+    made: Session = await of.call(ENGINE, "create", body, user.username)
     await campus.log(
         user.username,
         "create_commission_session",
@@ -185,23 +179,17 @@ async def items(
 ) -> Page:
     """List the items of a session."""
     of = await _site(campus, session_id, site)
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call(
-            "commissioning", "items", session_id, state, kind, node_id, most, after
-        )
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites([of], limit, cursor, read)
+    return await listed([of], limit, cursor, "commissioning", "items", session_id, state, kind, node_id)
 
 
 @router.post("/sessions/{session_id}/items")
-async def add_items(session_id: Id, user: Commissioner, campus: Actors, site: SiteId = None) -> Session:
-    """Add the items that have become necessary since, such as for new points."""
+async def add_items(
+    session_id: Id, user: Commissioner, campus: Actors, body: MoreItems | None = None, site: SiteId = None
+) -> Session:
+    """Add the items that have become necessary since, such as for new points and alarms."""
     of = await _site(campus, session_id, site)
     before: Session = await of.call("commissioning", "get", session_id)
-    nodes: list[Node] = await of.call("nodes", "subtree", before.node_id)
-    after: Session = await of.call("commissioning", "add_items", session_id, nodes)
+    after: Session = await of.call(ENGINE, "add_items", session_id, body or MoreItems())
     await campus.log(
         user.username,
         "add_commission_items",
@@ -255,9 +243,7 @@ async def verify(
     """
     of = await _item_site(campus, item_id, site)
     request = body or VerifyRequest()
-    done: Check = await of.call(
-        "commissioning_engine", "verify", item_id, request, user.username, timeout=VERIFY_TIMEOUT
-    )
+    done: Check = await of.call(ENGINE, "verify", item_id, request, user.username, timeout=VERIFY_TIMEOUT)
     await campus.log(
         user.username,
         "verify_commission_item",
@@ -281,9 +267,4 @@ async def checks(
 ) -> Page:
     """List the verifications of an item, newest first: what was done, by whom, when, with which values."""
     of = await _item_site(campus, item_id, site)
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("commissioning", "checks", item_id, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites([of], limit, cursor, read)
+    return await listed([of], limit, cursor, "commissioning", "checks", item_id)

@@ -1,11 +1,13 @@
 """Scans, what they have found, and what was decided about it."""
 
-from typing import Annotated, Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.core.errors import OpenCrateError
+from actors.core.errors import OpenCrateError, UnreachableError
 from actors.discovery.models import (
     AcceptRequest,
     DeviceState,
@@ -28,13 +30,17 @@ from api.deps import (
     SiteActors,
     SiteId,
     from_sites,
+    listed,
     one_site,
     over_sites,
+    paged,
     site_with,
 )
+from bridges.profiles import shipped_profiles
 
 router = APIRouter(prefix="/api/discovery", tags=["discovery"])
 
+PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 ENGINE: Final = "discovery_engine"
 ACCEPT_TIMEOUT: Final = 120.0
 """Seconds for a device with thousands of points."""
@@ -59,6 +65,22 @@ class ManyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     devices: list[DeviceRequest] = Field(min_length=1, max_length=200)
+
+
+class SomeDevices(BaseModel):
+    """Devices of one site."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(min_length=1, max_length=1000)
+
+
+class Changed(BaseModel):
+    """What came of deciding about several devices."""
+
+    changed: list[int]
+    refused: dict[int, str]
+    """By device, why it wasn't."""
 
 
 class Accepted(BaseModel):
@@ -121,12 +143,7 @@ async def scans(
     user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page:
     """List scans, newest first."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("discovery", "scans", most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "discovery", "scans")
 
 
 @router.get("/scans/{scan_id}")
@@ -151,14 +168,24 @@ async def devices(
     cursor: Cursor = None,
 ) -> Page:
     """List devices that were found."""
+    return await listed(
+        campus.chosen(site), limit, cursor, "discovery", "find", state, protocol, network_id, text, conflict
+    )
 
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call(
-            "discovery", "find", state, protocol, network_id, text, conflict, most, after
-        )
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
 
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+@router.get("/profiles")
+async def profiles(
+    user: CurrentUser, protocol: Protocol | None = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page:
+    """List the profiles that come with the program and that a device can be accepted by."""
+    wanted = (protocol,) if protocol else PROTOCOLS
+    found = [each for name in wanted for each in await asyncio.to_thread(shipped_profiles, name)]
+    shown = [
+        each.model_dump(include={"profile", "protocol", "dis", "vendor", "model"})
+        | {"points": len(each.points)}
+        for each in found
+    ]
+    return paged(shown, limit, cursor, lambda each: str(each["profile"]))
 
 
 @router.get("/{device_id}")
@@ -200,6 +227,16 @@ async def proposal(
     return shown
 
 
+@router.post("/{device_id}/proposal")
+async def proposal_of(
+    device_id: Id, body: AcceptRequest, user: Discoverer, campus: Actors, site: SiteId = None
+) -> Proposal:
+    """Say what accepting a device with this body would make; makes nothing."""
+    of = await _site(campus, device_id, site)
+    shown: Proposal = await of.call(ENGINE, "proposal", device_id, body, timeout=ACCEPT_TIMEOUT)
+    return shown
+
+
 @router.post("/{device_id}/accept")
 async def accept(
     device_id: Id,
@@ -218,10 +255,14 @@ async def accept_many(body: ManyRequest, user: Discoverer, campus: Actors, site:
     """Make nodes of several devices of a site; one that is refused keeps no other back."""
     of = one_site(campus, site)
     result = Accepted(accepted=[], refused={})
-    for each in body.devices:
+    for number, each in enumerate(body.devices):
         request = AcceptRequest.model_validate(each.model_dump(exclude={"id"}))
         try:
             result.accepted.append(await _accept(campus, of, each.id, request, user.username))
+        except UnreachableError as error:
+            # Those after it would wait for the same; what was begun is finished or undone by itself.
+            result.refused |= {later.id: str(error) for later in body.devices[number:]}
+            break
         except OpenCrateError as error:
             result.refused[each.id] = str(error)
     await campus.log(
@@ -255,20 +296,58 @@ async def _accept(
 async def ignore(device_id: Id, user: Discoverer, campus: Actors, site: SiteId = None) -> DiscoveredDevice:
     """Put a device aside."""
     of = await _site(campus, device_id, site)
-    done: DiscoveredDevice = await of.call("discovery", "ignore", device_id, user.username)
-    await campus.log(user.username, "ignore_device", f"device:{done.device_key}", site=of.id, id=device_id)
+    return await _ignore(campus, of, device_id, user.username)
+
+
+async def _ignore(campus: Campus, of: SiteActors, device_id: int, by: str) -> DiscoveredDevice:
+    done: DiscoveredDevice = await of.call("discovery", "ignore", device_id, by)
+    await campus.log(by, "ignore_device", f"device:{done.device_key}", site=of.id, id=device_id)
     return done
+
+
+@router.post("/ignore")
+async def ignore_many(body: SomeDevices, user: Discoverer, campus: Actors, site: SiteId = None) -> Changed:
+    """Put several devices of a site aside; one that is refused keeps no other back."""
+    return await _each(body, campus, one_site(campus, site), user.username, "ignore_devices", _ignore)
 
 
 @router.post("/{device_id}/restore")
 async def restore(device_id: Id, user: Discoverer, campus: Actors, site: SiteId = None) -> DiscoveredDevice:
     """Make a device one to decide about again: one that was ignored, or whose nodes were deleted."""
     of = await _site(campus, device_id, site)
+    return await _restore(campus, of, device_id, user.username)
+
+
+async def _restore(campus: Campus, of: SiteActors, device_id: int, by: str) -> DiscoveredDevice:
     before: DiscoveredDevice = await of.call("discovery", "get", device_id)
     actor, method = (ENGINE, "release") if before.state is DeviceState.ACCEPTED else ("discovery", "restore")
-    done: DiscoveredDevice = await of.call(actor, method, device_id, user.username, timeout=20.0)
-    await campus.log(user.username, "restore_device", f"device:{done.device_key}", site=of.id, id=device_id)
+    done: DiscoveredDevice = await of.call(actor, method, device_id, by, timeout=20.0)
+    await campus.log(by, "restore_device", f"device:{done.device_key}", site=of.id, id=device_id)
     return done
+
+
+@router.post("/restore")
+async def restore_many(body: SomeDevices, user: Discoverer, campus: Actors, site: SiteId = None) -> Changed:
+    """Make several devices of a site ones to decide about again; one that is refused keeps no other back."""
+    return await _each(body, campus, one_site(campus, site), user.username, "restore_devices", _restore)
+
+
+Step = Callable[[Campus, SiteActors, int, str], Awaitable[DiscoveredDevice]]
+
+
+async def _each(
+    body: SomeDevices, campus: Campus, of: SiteActors, by: str, action: str, step: Step
+) -> Changed:
+    result = Changed(changed=[], refused={})
+    for device_id in dict.fromkeys(body.ids):
+        try:
+            result.changed.append((await step(campus, of, device_id, by)).id)
+        except UnreachableError:
+            raise  # the site is away: all others would wait for it too
+        except OpenCrateError as error:
+            result.refused[device_id] = str(error)
+    await campus.log(by, action, of.id, site=of.id, changed=result.changed, refused=sorted(result.refused))
+    return result
 
 
 @router.delete("/{device_id}", status_code=204)

@@ -24,7 +24,6 @@ from actors.energy.models import (
 )
 from api.deps import (
     Actors,
-    Campus,
     CurrentUser,
     Cursor,
     EnergyEditor,
@@ -36,8 +35,8 @@ from api.deps import (
     from_sites,
     one_site,
     over_sites,
-    site_with,
 )
+from api.records import Records
 
 router = APIRouter(prefix="/api/energy", tags=["energy"])
 
@@ -49,17 +48,9 @@ RateKind = Literal["flat", "time_of_use", "tiered", "demand"]
 MOST_ROWS = 100_000
 """Most rows of one CSV."""
 
-
-async def _meter_site(campus: Campus, meter_id: int, site: str | None) -> SiteActors:
-    return await site_with(campus, "energy", "meter", meter_id, site)
-
-
-async def _rate_site(campus: Campus, rate_id: int, site: str | None) -> SiteActors:
-    return await site_with(campus, "energy", "rate", rate_id, site)
-
-
-async def _baseline_site(campus: Campus, baseline_id: int, site: str | None) -> SiteActors:
-    return await site_with(campus, "energy", "baseline", baseline_id, site)
+METERS = Records("energy", "meter")
+RATES = Records("energy", "rate")
+BASELINES = Records("energy", "baseline")
 
 
 # Meters
@@ -77,35 +68,22 @@ async def meters(
     cursor: Cursor = None,
 ) -> Page:
     """List meters."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "meters", kind, node_id, parent_id, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await METERS.listed(campus, site, limit, cursor, kind, node_id, parent_id)
 
 
 @router.post("/meters", status_code=201)
 async def create_meter(body: NewMeter, user: EnergyEditor, campus: Actors, site: SiteId = None) -> Meter:
     """Add a meter on a point."""
     of = await campus.site_of(body.node_id, site)
-    made: Meter = await of.call("energy", "create_meter", body)
-    await campus.log(
-        user.username,
-        "create_meter",
-        f"meter:{made.id}",
-        site=of.id,
-        meter=body.model_dump(mode="json"),
-    )
-    return made.model_copy(update={"site": of.id})
+    made: Meter = await METERS.create(campus, user, of, body)
+    return made
 
 
 @router.get("/meters/{meter_id}")
 async def meter(meter_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Meter:
     """Give one meter."""
-    of = await _meter_site(campus, meter_id, site)
-    found: Meter = await of.call("energy", "meter", meter_id)
-    return found.model_copy(update={"site": of.id})
+    found: Meter = await METERS.one(campus, meter_id, site)
+    return found
 
 
 @router.put("/meters/{meter_id}")
@@ -113,34 +91,17 @@ async def update_meter(
     meter_id: Id, body: NewMeter, user: EnergyEditor, campus: Actors, site: SiteId = None
 ) -> Meter:
     """Replace a meter."""
-    of = await _meter_site(campus, meter_id, site)
-    before: Meter = await of.call("energy", "meter", meter_id)
+    of = await METERS.site(campus, meter_id, site)
     await of.call("nodes", "get", body.node_id)
-    after: Meter = await of.call("energy", "update_meter", meter_id, body)
-    await campus.log(
-        user.username,
-        "update_meter",
-        f"meter:{meter_id}",
-        site=of.id,
-        before=before.model_dump(mode="json"),
-        after=after.model_dump(mode="json"),
-    )
-    return after.model_copy(update={"site": of.id})
+    after: Meter = await METERS.update(campus, user, of, meter_id, body)
+    return after
 
 
 @router.delete("/meters/{meter_id}", status_code=204)
 async def delete_meter(meter_id: Id, user: EnergyEditor, campus: Actors, site: SiteId = None) -> None:
     """Delete a meter with its baselines and rollups."""
-    of = await _meter_site(campus, meter_id, site)
-    before: Meter = await of.call("energy", "meter", meter_id)
-    await of.call("energy", "delete_meter", meter_id)
-    await campus.log(
-        user.username,
-        "delete_meter",
-        f"meter:{meter_id}",
-        site=of.id,
-        meter=before.model_dump(mode="json"),
-    )
+    of = await METERS.site(campus, meter_id, site)
+    await METERS.delete(campus, user, of, meter_id)
 
 
 # Rates
@@ -156,31 +117,22 @@ async def rates(
     cursor: Cursor = None,
 ) -> Page:
     """List what utilities charge."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "rates", kind, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await RATES.listed(campus, site, limit, cursor, kind)
 
 
 @router.post("/rates", status_code=201)
 async def create_rate(body: NewRate, user: EnergyEditor, campus: Actors, site: SiteId = None) -> Rate:
     """Add a rate."""
     of = one_site(campus, site)
-    made: Rate = await of.call("energy", "create_rate", body)
-    await campus.log(
-        user.username, "create_rate", f"rate:{made.id}", site=of.id, rate=body.model_dump(mode="json")
-    )
-    return made.model_copy(update={"site": of.id})
+    made: Rate = await RATES.create(campus, user, of, body)
+    return made
 
 
 @router.get("/rates/{rate_id}")
 async def rate(rate_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Rate:
     """Give one rate."""
-    of = await _rate_site(campus, rate_id, site)
-    found: Rate = await of.call("energy", "rate", rate_id)
-    return found.model_copy(update={"site": of.id})
+    found: Rate = await RATES.one(campus, rate_id, site)
+    return found
 
 
 @router.put("/rates/{rate_id}")
@@ -188,29 +140,16 @@ async def update_rate(
     rate_id: Id, body: NewRate, user: EnergyEditor, campus: Actors, site: SiteId = None
 ) -> Rate:
     """Replace a rate."""
-    of = await _rate_site(campus, rate_id, site)
-    before: Rate = await of.call("energy", "rate", rate_id)
-    after: Rate = await of.call("energy", "update_rate", rate_id, body)
-    await campus.log(
-        user.username,
-        "update_rate",
-        f"rate:{rate_id}",
-        site=of.id,
-        before=before.model_dump(mode="json"),
-        after=after.model_dump(mode="json"),
-    )
-    return after.model_copy(update={"site": of.id})
+    of = await RATES.site(campus, rate_id, site)
+    after: Rate = await RATES.update(campus, user, of, rate_id, body)
+    return after
 
 
 @router.delete("/rates/{rate_id}", status_code=204)
 async def delete_rate(rate_id: Id, user: EnergyEditor, campus: Actors, site: SiteId = None) -> None:
     """Delete a rate that no meter has."""
-    of = await _rate_site(campus, rate_id, site)
-    before: Rate = await of.call("energy", "rate", rate_id)
-    await of.call("energy", "delete_rate", rate_id)
-    await campus.log(
-        user.username, "delete_rate", f"rate:{rate_id}", site=of.id, rate=before.model_dump(mode="json")
-    )
+    of = await RATES.site(campus, rate_id, site)
+    await RATES.delete(campus, user, of, rate_id)
 
 
 # Baselines
@@ -226,12 +165,7 @@ async def baselines(
     cursor: Cursor = None,
 ) -> Page:
     """List baselines with their coefficients and quality."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("energy", "baselines", meter_id, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await BASELINES.listed(campus, site, limit, cursor, meter_id)
 
 
 @router.post("/baselines", status_code=201)
@@ -239,24 +173,16 @@ async def create_baseline(
     body: NewBaseline, user: EnergyEditor, campus: Actors, site: SiteId = None
 ) -> Baseline:
     """Add a baseline: a line through observations of degree days and consumption."""
-    of = await _meter_site(campus, body.meter_id, site)
-    made: Baseline = await of.call("energy", "create_baseline", body)
-    await campus.log(
-        user.username,
-        "create_baseline",
-        f"baseline:{made.id}",
-        site=of.id,
-        baseline=made.model_dump(mode="json"),
-    )
-    return made.model_copy(update={"site": of.id})
+    of = await METERS.site(campus, body.meter_id, site)
+    made: Baseline = await BASELINES.create(campus, user, of, body)
+    return made
 
 
 @router.get("/baselines/{baseline_id}")
 async def baseline(baseline_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Baseline:
     """Give one baseline."""
-    of = await _baseline_site(campus, baseline_id, site)
-    found: Baseline = await of.call("energy", "baseline", baseline_id)
-    return found.model_copy(update={"site": of.id})
+    found: Baseline = await BASELINES.one(campus, baseline_id, site)
+    return found
 
 
 @router.get("/baselines/{baseline_id}/observations")
@@ -264,7 +190,7 @@ async def observations(
     baseline_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None
 ) -> list[Observation]:
     """Give what a baseline was computed from."""
-    of = await _baseline_site(campus, baseline_id, site)
+    of = await BASELINES.site(campus, baseline_id, site)
     found: list[Observation] = await of.call("energy", "observations", baseline_id)
     return found
 
@@ -274,33 +200,16 @@ async def update_baseline(
     baseline_id: Id, body: NewBaseline, user: EnergyEditor, campus: Actors, site: SiteId = None
 ) -> Baseline:
     """Replace a baseline; it is computed anew."""
-    of = await _baseline_site(campus, baseline_id, site)
-    before: Baseline = await of.call("energy", "baseline", baseline_id)
-    after: Baseline = await of.call("energy", "update_baseline", baseline_id, body)
-    await campus.log(
-        user.username,
-        "update_baseline",
-        f"baseline:{baseline_id}",
-        site=of.id,
-        before=before.model_dump(mode="json"),
-        after=after.model_dump(mode="json"),
-    )
-    return after.model_copy(update={"site": of.id})
+    of = await BASELINES.site(campus, baseline_id, site)
+    after: Baseline = await BASELINES.update(campus, user, of, baseline_id, body)
+    return after
 
 
 @router.delete("/baselines/{baseline_id}", status_code=204)
 async def delete_baseline(baseline_id: Id, user: EnergyEditor, campus: Actors, site: SiteId = None) -> None:
     """Delete a baseline."""
-    of = await _baseline_site(campus, baseline_id, site)
-    before: Baseline = await of.call("energy", "baseline", baseline_id)
-    await of.call("energy", "delete_baseline", baseline_id)
-    await campus.log(
-        user.username,
-        "delete_baseline",
-        f"baseline:{baseline_id}",
-        site=of.id,
-        baseline=before.model_dump(mode="json"),
-    )
+    of = await BASELINES.site(campus, baseline_id, site)
+    await BASELINES.delete(campus, user, of, baseline_id)
 
 
 # Consumption

@@ -17,11 +17,10 @@ from api.deps import (
     Limit,
     NodeEditor,
     Page,
-    Part,
     SiteActors,
     SiteId,
+    listed,
     one_site,
-    over_sites,
     site_with,
 )
 
@@ -47,12 +46,9 @@ async def entities(
     cursor: Cursor = None,
 ) -> Page:
     """List records."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("entities", "find", entity_type, tag, parent_id, text, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(
+        campus.chosen(site), limit, cursor, "entities", "find", entity_type, tag, parent_id, text
+    )
 
 
 @router.post("", status_code=201)

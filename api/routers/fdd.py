@@ -36,6 +36,7 @@ from api.deps import (
     over_sites,
     site_with,
 )
+from api.records import Records
 
 router = APIRouter(prefix="/api/fdd", tags=["fault detection"])
 
@@ -46,6 +47,8 @@ Kind = Literal[
     "threshold", "stuck_value", "short_cycling", "schedule_deviation", "demand_sensitive", "builtin"
 ]
 
+RULES = Records("fdd", "rule", audited="fdd_rule")
+
 
 class FaultNote(BaseModel):
     """A remark for those who look later."""
@@ -53,10 +56,6 @@ class FaultNote(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     note: str | None = Field(default=None, max_length=500, examples=["valve actuator is on order"])
-
-
-async def _rule_site(campus: Campus, rule_id: int, site: str | None) -> SiteActors:
-    return await site_with(campus, "fdd", "rule", rule_id, site)
 
 
 async def _fault_site(campus: Campus, fault_id: int, site: str | None) -> SiteActors:
@@ -108,31 +107,21 @@ async def rules(
     cursor: Cursor = None,
 ) -> Page:
     """List rules."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("fdd", "rules", kind, enabled, text, most, after)
-        return [each.model_copy(update={"site": of.id}) for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await RULES.listed(campus, site, limit, cursor, kind, enabled, text)
 
 
 @router.post("/rules", status_code=201)
 async def create_rule(body: NewRule, user: FddEditor, campus: Actors, site: SiteId = None) -> Rule:
     """Add a rule. It watches nothing until it is bound."""
-    of = one_site(campus, site)
-    made: Rule = await of.call("fdd", "create_rule", body)
-    await campus.log(
-        user.username, "create_fdd_rule", f"fdd_rule:{made.id}", site=of.id, rule=body.model_dump(mode="json")
-    )
-    return made.model_copy(update={"site": of.id})
+    made: Rule = await RULES.create(campus, user, one_site(campus, site), body)
+    return made
 
 
 @router.get("/rules/{rule_id}")
 async def rule(rule_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Rule:
     """Give one rule."""
-    of = await _rule_site(campus, rule_id, site)
-    found: Rule = await of.call("fdd", "rule", rule_id)
-    return found.model_copy(update={"site": of.id})
+    found: Rule = await RULES.one(campus, rule_id, site)
+    return found
 
 
 @router.put("/rules/{rule_id}")
@@ -140,33 +129,15 @@ async def update_rule(
     rule_id: Id, body: NewRule, user: FddEditor, campus: Actors, site: SiteId = None
 ) -> Rule:
     """Replace a rule; disabling it clears its faults."""
-    of = await _rule_site(campus, rule_id, site)
-    before: Rule = await of.call("fdd", "rule", rule_id)
-    after: Rule = await of.call("fdd", "update_rule", rule_id, body)
-    await campus.log(
-        user.username,
-        "update_fdd_rule",
-        f"fdd_rule:{rule_id}",
-        site=of.id,
-        before=before.model_dump(mode="json"),
-        after=after.model_dump(mode="json"),
-    )
-    return after.model_copy(update={"site": of.id})
+    of = await RULES.site(campus, rule_id, site)
+    after: Rule = await RULES.update(campus, user, of, rule_id, body)
+    return after
 
 
 @router.delete("/rules/{rule_id}", status_code=204)
 async def delete_rule(rule_id: Id, user: FddEditor, campus: Actors, site: SiteId = None) -> None:
     """Delete a rule with its bindings; its faults clear and stay in the history."""
-    of = await _rule_site(campus, rule_id, site)
-    before: Rule = await of.call("fdd", "rule", rule_id)
-    await of.call("fdd", "delete_rule", rule_id)
-    await campus.log(
-        user.username,
-        "delete_fdd_rule",
-        f"fdd_rule:{rule_id}",
-        site=of.id,
-        rule=before.model_dump(mode="json"),
-    )
+    await RULES.delete(campus, user, await RULES.site(campus, rule_id, site), rule_id)
 
 
 @router.get("/rules/{rule_id}/bindings")
@@ -179,7 +150,7 @@ async def bindings(
     cursor: Cursor = None,
 ) -> Page:
     """List what a rule is bound to."""
-    of = await _rule_site(campus, rule_id, site)
+    of = await RULES.site(campus, rule_id, site)
 
     async def read(of: SiteActors, most: int, after: str | None) -> Part:
         found, following = await of.call("fdd", "bindings", rule_id, most, after)
@@ -193,7 +164,7 @@ async def bind(
     rule_id: Id, body: NewBinding, user: FddEditor, campus: Actors, site: SiteId = None
 ) -> Binding:
     """Bind a rule to a node and its points."""
-    of = await _rule_site(campus, rule_id, site)
+    of = await RULES.site(campus, rule_id, site)
     made: Binding = await of.call("fdd", "bind", rule_id, body, await _named(of, body))
     await campus.log(
         user.username,
@@ -210,7 +181,7 @@ async def update_binding(
     rule_id: Id, binding_id: Id, body: NewBinding, user: FddEditor, campus: Actors, site: SiteId = None
 ) -> Binding:
     """Replace the points of a binding."""
-    of = await _rule_site(campus, rule_id, site)
+    of = await RULES.site(campus, rule_id, site)
     before: Binding = await of.call("fdd", "binding", rule_id, binding_id)
     after: Binding = await of.call("fdd", "update_binding", rule_id, binding_id, body, await _named(of, body))
     await campus.log(
@@ -227,7 +198,7 @@ async def update_binding(
 @router.delete("/rules/{rule_id}/bindings/{binding_id}", status_code=204)
 async def unbind(rule_id: Id, binding_id: Id, user: FddEditor, campus: Actors, site: SiteId = None) -> None:
     """Delete a binding; its fault clears."""
-    of = await _rule_site(campus, rule_id, site)
+    of = await RULES.site(campus, rule_id, site)
     before: Binding = await of.call("fdd", "binding", rule_id, binding_id)
     await of.call("fdd", "unbind", rule_id, binding_id)
     await campus.log(
@@ -244,7 +215,7 @@ async def auto_bind(
     user: FddEditor, campus: Actors, site: SiteId = None, rule_id: IdFilter = None
 ) -> AutoBindResult:
     """Bind one rule, or all of a site, to nodes by tags; say what could not be bound and why."""
-    of = one_site(campus, site) if rule_id is None else await _rule_site(campus, rule_id, site)
+    of = one_site(campus, site) if rule_id is None else await RULES.site(campus, rule_id, site)
     nodes: list[Node] = await of.call("nodes", "get_many", await of.call("nodes", "ids"))
     done: AutoBindResult = await of.call("fdd", "auto_bind", nodes, rule_id)
     await campus.log(

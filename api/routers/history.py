@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.core.clock import Timestamp, now_ms
 from actors.core.errors import NotFoundError, UnreachableError
+from actors.core.fields import Id
 from actors.history.logic import check_range
 from actors.history.models import Gap, NewSeriesConfig, Rollup, Series, SeriesConfig
 from actors.history.rollup import Unit
@@ -70,7 +71,7 @@ class HistoryQuery(BaseModel):
         },
     )
 
-    ids: list[str] = Field(min_length=1, max_length=100)
+    ids: list[Id] = Field(min_length=1, max_length=100)
     start: Timestamp | None = None
     end: Timestamp | None = None
     limit: int | None = Field(default=None, ge=1, le=20_000)

@@ -16,12 +16,10 @@ from api.deps import (
     Cursor,
     Limit,
     Page,
-    Part,
-    SiteActors,
     SiteId,
     UserEditor,
     Writer,
-    over_sites,
+    listed,
     site_with,
 )
 
@@ -134,12 +132,7 @@ async def all_overrides(
     cursor: Cursor = None,
 ) -> Page:
     """List slots that were commanded from here and are not relinquished."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("overrides", "find", node_id, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "overrides", "find", node_id)
 
 
 @overrides.get("/{override_id}")

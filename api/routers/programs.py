@@ -15,12 +15,11 @@ from api.deps import (
     Cursor,
     Limit,
     Page,
-    Part,
     Programmer,
     SiteActors,
     SiteId,
+    listed,
     one_site,
-    over_sites,
     site_with,
 )
 
@@ -68,12 +67,7 @@ async def programs(
     cursor: Cursor = None,
 ) -> Page:
     """List programs."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("programs", "find", enabled, text, most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await listed(campus.chosen(site), limit, cursor, "programs", "find", enabled, text)
 
 
 @router.post("", status_code=201)

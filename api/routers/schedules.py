@@ -36,12 +36,15 @@ from api.deps import (
     paged,
     site_with,
 )
+from api.records import Records
 
 router = APIRouter(prefix="/api/schedules", tags=["schedules"])
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Time = Annotated[Timestamp | None, Query(description="ISO 8601 with zone.")]
 WEEK = 7 * 86_400_000
+
+CALENDARS = Records("schedules", "calendar")
 
 
 class NewAssignment(BaseModel):
@@ -96,12 +99,7 @@ async def calendars(
     user: CurrentUser, campus: Actors, site: SiteId = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page:
     """List calendars."""
-
-    async def read(of: SiteActors, most: int, after: str | None) -> Part:
-        found, following = await of.call("schedules", "calendars", most, after)
-        return [each.model_dump(mode="json") | {"site": of.id} for each in found], following
-
-    return await over_sites(campus.chosen(site), limit, cursor, read)
+    return await CALENDARS.listed(campus, site, limit, cursor)
 
 
 @router.post("/calendars", status_code=201)
@@ -109,23 +107,14 @@ async def create_calendar(
     body: NewCalendar, user: Scheduler, campus: Actors, site: SiteId = None
 ) -> Calendar:
     """Add a calendar."""
-    of = one_site(campus, site)
-    made: Calendar = await of.call("schedules", "create_calendar", body)
-    await campus.log(
-        user.username,
-        "create_calendar",
-        f"calendar:{made.id}",
-        site=of.id,
-        calendar=made.model_dump(mode="json"),
-    )
+    made: Calendar = await CALENDARS.create(campus, user, one_site(campus, site), body)
     return made
 
 
 @router.get("/calendars/{calendar_id}")
 async def calendar(calendar_id: Id, user: CurrentUser, campus: Actors, site: SiteId = None) -> Calendar:
     """Give one calendar."""
-    of = await site_with(campus, "schedules", "calendar", calendar_id, site)
-    found: Calendar = await of.call("schedules", "calendar", calendar_id)
+    found: Calendar = await CALENDARS.one(campus, calendar_id, site)
     return found
 
 
@@ -134,26 +123,16 @@ async def update_calendar(
     calendar_id: Id, body: NewCalendar, user: Scheduler, campus: Actors, site: SiteId = None
 ) -> Calendar:
     """Replace a calendar."""
-    of = await site_with(campus, "schedules", "calendar", calendar_id, site)
-    before: Calendar = await of.call("schedules", "calendar", calendar_id)
-    after: Calendar = await of.call("schedules", "update_calendar", calendar_id, body)
-    await campus.log(
-        user.username,
-        "update_calendar",
-        f"calendar:{calendar_id}",
-        site=of.id,
-        before=before.model_dump(mode="json"),
-        after=after.model_dump(mode="json"),
-    )
+    of = await CALENDARS.site(campus, calendar_id, site)
+    after: Calendar = await CALENDARS.update(campus, user, of, calendar_id, body)
     return after
 
 
 @router.delete("/calendars/{calendar_id}", status_code=204)
 async def delete_calendar(calendar_id: Id, user: Scheduler, campus: Actors, site: SiteId = None) -> None:
     """Delete a calendar that no exception names."""
-    of = await site_with(campus, "schedules", "calendar", calendar_id, site)
-    gone: Calendar = await of.call("schedules", "delete_calendar", calendar_id)
-    await campus.log(user.username, "delete_calendar", f"calendar:{calendar_id}", site=of.id, name=gone.name)
+    of = await CALENDARS.site(campus, calendar_id, site)
+    await CALENDARS.delete(campus, user, of, calendar_id)
 
 
 @router.get("/exceptions/{exception_id}")

@@ -1,5 +1,6 @@
 """Commissioning: sessions, their items verified against the device, sign-off."""
 
+from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -8,13 +9,20 @@ from nicegui import ui
 
 from actors.core.clock import now_ms
 from api.web.frame import Frame
-from api.web.parts import anchor, badge, box, empty, heading, section, words
-from api.web.session import ApiError
+from api.web.items import by_hand, defer, show_checks, sign_off, write
+from api.web.parts import anchor, badge, box, empty, heading, icon_button, section, set_text, words
+from api.web.progress import Work
+from api.web.rows import Rows
+from api.web.session import ApiError, id_of, query_of, site_of
 from api.web.words import ago, clock_time, plural, shown_value
 
 PATIENCE: Final = 190.0
 """Seconds for several exchanges with a device that answers late."""
-MOST: Final = 400
+MOST: Final = 2000
+ROWS: Final = 200
+"""Items that are shown at once; a search finds the others."""
+CHECKS: Final = frozenset({"read", "alarm", "schedule"})
+"""What can be verified without anything moving."""
 NEXT: Final = {"not_started": ("start", "Begin"), "in_progress": ("complete", "Complete")}
 
 
@@ -71,14 +79,18 @@ def _new(frame: Frame) -> None:
             section("New session")
         with box("oc-scan"):
             unit = ui.select(units, label="Equipment", with_input=True).props("outlined dense")
+            alarms = ui.checkbox("An alarm for each point")
+            alarms.tooltip("Also points that have no alarm get an item for one")
 
             async def create() -> None:
                 if not unit.value:
                     ui.notify("Choose a piece of equipment", type="warning")
                     return
-                body = {"name": units[unit.value], "node_id": unit.value}
+                name, also = units[unit.value], ["alarm"] if alarms.value else []
+                body = {"name": name, "node_id": id_of(unit.value), "also": also}
                 try:
-                    made = await frame.session.post("/api/commissioning/sessions", body)
+                    path = "/api/commissioning/sessions" + query_of(site=site_of(unit.value))
+                    made = await frame.session.post(path, body, PATIENCE)
                 except ApiError as error:
                     ui.notify(str(error), type="negative")
                     return
@@ -89,114 +101,201 @@ def _new(frame: Frame) -> None:
 
 
 async def _session(frame: Frame, session_id: int, site: str | None) -> None:
-    path, query = f"/api/commissioning/sessions/{session_id}", urlencode({"site": site}) if site else ""
-    with box("oc-head"):
-        with box("oc-crumbs"), anchor("/commissioning"):
-            words("Commissioning")
-        title = box("oc-line")
-        box("oc-grow")
-        acts = box("oc-line")
-    listed = box("oc-panel")
-    shown: dict[str, Any] = {}
+    try:
+        await frame.session.get(f"/api/commissioning/sessions/{session_id}", site=site)
+    except ApiError as error:
+        empty("search_off", str(error))
+        return
+    view = _View(frame, session_id, site)
+    frame.refreshers.append(view.refresh)
 
-    async def send(what: str, body: dict[str, Any] | None = None) -> None:
-        try:
-            await frame.session.post(f"{what}?{query}", body, PATIENCE)
-        except ApiError as error:
-            ui.notify(str(error), type="negative")
-        await frame.refresh()
 
-    async def verify(item: dict[str, Any], button: ui.button) -> None:
-        button.disable()
-        await send(f"/api/commissioning/items/{item['id']}/verify")
+class _View:
+    """One session: its items, what is done to them, and what is done to it."""
 
-    async def verify_all(kinds: set[str]) -> None:
-        for item in [
-            each for each in shown["items"] if each["kind"] in kinds and each["state"] != "verified"
-        ]:
-            await send(f"/api/commissioning/items/{item['id']}/verify")
+    def __init__(self, frame: Frame, session_id: int, site: str | None) -> None:
+        self.frame = frame
+        self.path, self.query = f"/api/commissioning/sessions/{session_id}", query_of(site=site)
+        self._site = site
+        self._may = frame.session.may("manage_commissioning")
+        self.session: dict[str, Any] = {}
+        self.items: dict[int, dict[str, Any]] = {}
+        self._under_way: set[int] = set()
+        self._head: Any = None
+        with box("oc-head"):
+            with box("oc-crumbs"), anchor("/commissioning"):
+                words("Commissioning")
+            self._title = box("oc-line oc-wrap")
+            box("oc-grow")
+            self._acts = box("oc-line oc-wrap")
+        with box("oc-panel"):
+            with box("oc-bulk"):
+                self._text = ui.input(placeholder="Search", on_change=self._draw).props(
+                    "outlined dense clearable"
+                )
+                states = {"": "All items", "open": "Not verified", "failed": "Failed", "write": "Writes"}
+                self._state = ui.select(states, value="", label="Show", on_change=self._draw).props(
+                    "outlined dense"
+                )
+                self._count = words("", "oc-muted")
+            self._work = Work("Progress of the verification")
+            self._signed = words("", "oc-told")
+            self._rows = Rows(box(""), lambda item: item["id"], self._item)
+            self._more = words("", "oc-told")
 
-    async def refresh() -> None:
-        session = await frame.session.get(path, site=site)
-        items = await frame.session.all(f"{path}/items", most=MOST, site=site)
-        if shown.get("session") == session and shown.get("items") == items:
+    async def refresh(self) -> None:
+        """Show what has changed."""
+        self.session = await self.frame.session.get(self.path, site=self._site)
+        found = await self.frame.session.all(f"{self.path}/items", most=MOST, site=self._site)
+        self.items = {each["id"]: each for each in found}
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.session:
             return
-        shown["session"], shown["items"] = session, items
-        title.clear()
-        with title:
+        self._draw_head()
+        wanted = [each for each in self.items.values() if self._fits(each)]
+        shown = wanted[:ROWS]
+        told = f"{len(wanted)} of {plural(len(self.items), 'item')}" if len(wanted) < len(self.items) else ""
+        set_text(self._count, told)
+        self._rows.show(shown, lambda item: (item["id"] in self._under_way, self._open()))
+        rest = len(wanted) - len(shown)
+        set_text(self._more, f"and {rest} more: search for them" if rest else "")
+        self._more.set_visibility(bool(rest))
+
+    def _fits(self, item: dict[str, Any]) -> bool:
+        chosen, text = self._state.value, (self._text.value or "").lower()
+        if chosen == "open" and item["state"] == "verified":
+            return False
+        if (chosen == "failed" and item["state"] != "failed") or (
+            chosen == "write" and item["kind"] != "write"
+        ):
+            return False
+        return text in f"{item['kind']} {item['dis']} {item['node_id']}".lower()
+
+    def _open(self) -> bool:
+        return self._may and self.session["state"] in {"in_progress", "completed"}
+
+    def _draw_head(self) -> None:
+        session = self.session
+        if self._head == session:
+            return
+        self._head = session
+        self._title.clear()
+        with self._title:
             heading(session["name"])
             badge(session["state"])
             words(_progress(session["progress"]), "oc-muted")
-        open_ = session["state"] in {"in_progress", "completed"} and frame.session.may("manage_commissioning")
-        acts.clear()
-        with acts:
-            if frame.session.may("manage_commissioning"):
-                if session["state"] == "in_progress":
-                    checks = {"read", "alarm", "schedule"}
-                    ui.button(
-                        "Verify all but writes", color=None, on_click=lambda: verify_all(checks)
-                    ).classes("oc-act")
-                if session["state"] in NEXT:
-                    step, name = NEXT[session["state"]]
-                    ui.button(name, color=None, on_click=lambda: send(f"{path}/{step}")).classes(
-                        "oc-main-act"
-                    )
-                elif session["state"] == "completed":
-                    failed = session["progress"]["failed"]
-                    ui.button("Sign off", color=None, on_click=lambda: _sign_off(path, failed, send)).classes(
-                        "oc-main-act"
-                    )
-        listed.clear()
-        with listed:
-            if session["signed_off_by"]:
-                at = clock_time(session["signed_off_at"], frame.session.zone)
-                words(
-                    f"Signed off by {session['signed_off_by']}, {at}: {session['sign_off_note']}", "oc-told"
-                )
-            for item in items:
-                _item(frame, item, open_, verify)
+        signed = session["signed_off_by"]
+        self._signed.set_visibility(bool(signed))
+        if signed:
+            at = clock_time(session["signed_off_at"], self.frame.session.zone)
+            set_text(self._signed, f"Signed off by {signed}, {at}: {session['sign_off_note']}")
+        self._acts.clear()
+        if self._may:
+            with self._acts:
+                self._draw_acts(session)
 
-    frame.refreshers.append(refresh)
+    def _draw_acts(self, session: dict[str, Any]) -> None:
+        step = session["state"]
+        if step == "in_progress":
+            verify = ui.button("Verify all but writes", color=None, on_click=lambda: self.verify_all(CHECKS))
+            verify.classes("oc-act")
+            if session["progress"]["not_started"]:
+                ui.button(
+                    "Defer the rest", color=None, on_click=lambda: defer(self._rest(), self.result_of)
+                ).classes("oc-act")
+        if step in NEXT:
+            verb, name = NEXT[step]
+            ui.button(name, color=None, on_click=lambda: self.send(f"{self.path}/{verb}")).classes(
+                "oc-main-act"
+            )
+        elif step == "completed":
+            failed = session["progress"]["failed"]
+            ui.button(
+                "Sign off", color=None, on_click=lambda: sign_off(self.path, failed, self.send)
+            ).classes("oc-main-act")
 
+    def _rest(self) -> list[dict[str, Any]]:
+        return [each for each in self.items.values() if each["state"] == "not_started"]
 
-def _item(frame: Frame, item: dict[str, Any], may: bool, verify: Any) -> None:
-    point = frame.model.points.get(item["node_id"])
-    with box("oc-found"):
+    def _item(self, item: dict[str, Any]) -> None:
+        point = self.frame.model.points.get(self.frame.model.key(item["node_id"], item["site"]))
+        busy = item["id"] in self._under_way
         badge(item["state"])
         with box("acts side oc-line"):
-            if may and item["state"] != "verified":
-                word = "Write and give back" if item["kind"] == "write" else "Verify"
-                button = ui.button(word, color=None).classes("oc-act")
-                button.on_click(lambda: verify(item, button))
+            if busy:
+                words("Verifying …", "oc-muted")
+            elif self._open() and item["state"] != "verified":
+                word = "Test write" if item["kind"] == "write" else "Verify"
+                ui.button(word, color=None, on_click=lambda: self.ask(item, point)).classes("oc-act")
+                hand = f"Result of {item['kind']} {item['dis']} by hand"
+                icon_button("edit_note", hand, lambda: by_hand(item, self.result_of))
+            if item["attempts"]:
+                told = f"What was done to verify {item['kind']} {item['dis']}"
+                icon_button("history", told, lambda: show_checks(self.frame, item))
         with box("wide"):
             with box("name"):
                 words(f"{item['kind'].capitalize()} {item['dis']}")
             words(item["node_id"], "oc-muted")
         with box("wide"):
             words(item["note"] or (shown_value(point, point["value"]) if point else ""))
-        words(
-            f"{item['result_by']}, {ago(item['result_at'], now_ms() // 60_000 * 60_000)}"
-            if item["result_by"]
-            else "",
-            "oc-muted wide",
-        )
+        by = item["result_by"]
+        words(f"{by}, {ago(item['result_at'], now_ms() // 60_000 * 60_000)}" if by else "", "oc-muted wide")
 
+    async def send(self, what: str, body: dict[str, Any] | None = None) -> bool:
+        """Ask the API for a step; a refusal is shown."""
+        try:
+            await self.frame.session.post(f"{what}{self.query}", body, PATIENCE)
+        except ApiError as error:
+            ui.notify(str(error), type="negative")
+            return False
+        finally:
+            await self.frame.refresh()
+        return True
 
-def _sign_off(path: str, failed: int, send: Any) -> None:
-    with ui.dialog() as dialog, ui.card().classes("oc-dialog small"):
-        with box("oc-dialog-head"):
-            words("Sign off", "oc-title")
-        with box("oc-dialog-body oc-fields"):
-            words("Nothing of the session changes afterwards.", "oc-muted")
-            note = ui.textarea("Note").props("outlined")
-            accept = ui.checkbox(f"Accept {plural(failed, 'failed item')}") if failed else None
+    async def ask(self, item: dict[str, Any], point: dict[str, Any] | None) -> None:
+        """Verify an item; for one that moves equipment, ask first with what."""
+        if item["kind"] == "write":
+            write(item, point, lambda body: self.verify(item["id"], body))
+        else:
+            await self.verify(item["id"])
 
-        async def done() -> None:
-            dialog.close()
-            body = {"note": note.value or "", "accept_failures": bool(accept and accept.value)}
-            await send(f"{path}/sign-off", body)
+    async def verify(self, item_id: int, body: dict[str, Any] | None = None) -> bool:
+        """Verify an item, unless that is under way."""
+        if item_id in self._under_way:
+            return True
+        self._under_way.add(item_id)
+        self._draw()
+        try:
+            return await self.send(f"/api/commissioning/items/{item_id}/verify", body)
+        finally:
+            self._under_way.discard(item_id)
+            self._draw()
 
-        with box("oc-dialog-foot"):
-            ui.button("Sign off", color=None, on_click=done).classes("oc-main-act")
-            ui.button("Close", color=None, on_click=dialog.close).classes("oc-act")
-    dialog.open()
+    async def verify_all(self, kinds: Collection[str]) -> None:
+        """Verify what can be without moving anything; others can be clicked meanwhile."""
+        wanted = [
+            each["id"]
+            for each in self.items.values()
+            if each["kind"] in kinds and each["state"] != "verified"
+        ]
+
+        async def step(item_id: int) -> bool:
+            item = self.items.get(item_id)
+            if item is not None and item["state"] != "verified":
+                await self.verify(item_id)
+            return self._open()
+
+        await self._work.run("Verifying", wanted, step)
+
+    async def result_of(self, item: dict[str, Any], state: str, note: str) -> bool:
+        """Note a result that a person has found."""
+        try:
+            path = f"/api/commissioning/items/{item['id']}{self.query}"
+            await self.frame.session.put(path, {"state": state, "note": note or None})
+        except ApiError as error:
+            ui.notify(str(error), type="negative")
+            return False
+        await self.frame.refresh()
+        return True

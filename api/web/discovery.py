@@ -1,4 +1,4 @@
-"""Discovery: scan networks, see what was found, look at what a device would become, accept or ignore it."""
+"""Discovery: scan networks, see what was found, decide about many devices at once."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -8,24 +8,31 @@ from fastapi import Request
 from nicegui import ui
 
 from actors.core.clock import now_ms
+from api.web.found import found_device
 from api.web.frame import Frame
-from api.web.parts import anchor, badge, box, empty, equipment_link, heading, section, set_text, words
-from api.web.session import ApiError
-from api.web.words import ago, plural, shown_value
+from api.web.parts import anchor, badge, box, empty, heading, section, set_text, words
+from api.web.progress import Work
+from api.web.rows import Rows
+from api.web.session import ApiError, query_of
+from api.web.words import ago, plural
 
 PATIENCE: Final = 130.0
 """Seconds for a device with thousands of points."""
-MOST: Final = 500
-"""Devices and points that the page shows at once."""
+MOST: Final = 5000
+"""Devices that the page knows of."""
+ROWS: Final = 100
+"""Devices that are shown at once; a search finds the others."""
+STATES: Final = {"": "All", "discovered": "New", "accepted": "In the model", "ignored": "Ignored"}
 
 Act = Callable[[str, dict[str, Any] | None], Awaitable[bool]]
+Key = tuple[str, int]
 
 
 async def discovery(frame: Frame, request: Request) -> None:
     """Show the list of devices, or one of them."""
     device_id, site = request.query_params.get("id", ""), request.query_params.get("site")
     if device_id.isdecimal():
-        await _device(frame, int(device_id), site)
+        await found_device(frame, int(device_id), site)
     else:
         await _devices(frame)
 
@@ -48,45 +55,196 @@ async def _devices(frame: Frame) -> None:
     act = _acting(frame)
     with box("oc-head"):
         heading("Discovery")
-        box("oc-grow")
-        every = ui.button("Accept all new", color=None).classes("oc-act")
-        every.set_visibility(False)
     with box("oc-stack"):
-        scans = box("oc-panel")
-        listed = box("oc-panel")
-    with scans:
-        with box("oc-panel-head"):
-            section("Scan")
-        with box("oc-scan"):
-            await _ask(frame, act)
-        running = box("")
-    shown: dict[str, Any] = {}
-
-    every.on_click(lambda: _accept_all(frame, shown["devices"]))
+        with box("oc-panel"):
+            with box("oc-panel-head"):
+                section("Scan")
+            with box("oc-scan"):
+                await _ask(frame, act)
+            running = Rows(
+                box(""), lambda scan: (scan["site"], scan["id"]), lambda scan: _scan(scan, may, act), ""
+            )
+        found = _Found(frame, may, act)
 
     async def refresh() -> None:
-        newest = await _newest(frame)
-        if shown.get("scans") != newest:
-            shown["scans"] = newest
-            running.clear()
-            with running:
-                for scan in newest:
-                    _scan(scan, may, act)
-        found = await frame.session.all("/api/discovery/devices", most=MOST)
-        if shown.get("devices") == found:
-            return
-        shown["devices"] = found
-        every.set_visibility(may and any(each["state"] == "discovered" for each in found))
-        listed.clear()
-        with listed:
-            if not found:
+        running.show(await _newest(frame), lambda scan: now_ms() // 60_000)
+        await found.refresh()
+
+    frame.refreshers.append(refresh)
+
+
+class _Found:
+    """The devices that were found: filtered, chosen, decided about."""
+
+    def __init__(self, frame: Frame, may: bool, act: Act) -> None:
+        self._frame, self._may, self._act = frame, may, act
+        self._devices: dict[Key, dict[str, Any]] = {}
+        self._chosen: set[Key] = set()
+        with box("oc-panel"):
+            with box("oc-bulk"):
+                self._text = ui.input(placeholder="Search", on_change=self._draw).props(
+                    "outlined dense clearable"
+                )
+                self._state = ui.select(STATES, value="", label="Show", on_change=self._draw).props(
+                    "outlined dense"
+                )
+                self._count = words("", "oc-muted")
+                box("oc-grow")
+                self._all = ui.checkbox("Choose all", on_change=lambda event: self._choose_all(event.value))
+                self._accept = ui.button("Accept", color=None, on_click=self.accept).classes("oc-main-act")
+                self._ignore = ui.button("Ignore", color=None, on_click=self.ignore).classes("oc-act")
+                for each in (self._all, self._accept, self._ignore):
+                    each.set_visibility(may)
+            self._work = Work("Progress of accepting")
+            self._none = box("")
+            with self._none:
                 empty(
                     "travel_explore", "No device was found yet", "Scan a network. Nothing is scanned unasked."
                 )
-            for device in sorted(found, key=lambda each: each["state"] != "discovered"):
-                _row(device, may, act)
+            self._rows = Rows(box(""), _key, self._row)
+            self._more = words("", "oc-told")
 
-    frame.refreshers.append(refresh)
+    async def refresh(self) -> None:
+        """Show what has changed."""
+        found = await self._frame.session.all("/api/discovery/devices", most=MOST)
+        # What is new comes first; the rest stays in the order in which it was found.
+        found.sort(key=lambda each: each["state"] != "discovered")
+        self._devices = {_key(each): each for each in found}
+        self._chosen = {each for each in self._chosen if each in self._devices and _open(self._devices[each])}
+        self._draw()
+
+    def _wanted(self) -> list[dict[str, Any]]:
+        state, text = self._state.value, (self._text.value or "").lower()
+        return [
+            each
+            for each in self._devices.values()
+            if (not state or each["state"] == state) and text in _searched(each)
+        ]
+
+    def _draw(self) -> None:
+        wanted = self._wanted()
+        shown = wanted[:ROWS]
+        known = len(self._devices)
+        self._none.set_visibility(not known)
+        chosen = f", {len(self._chosen)} chosen" if self._chosen else ""
+        told = (
+            plural(known, "device") if len(wanted) == known else f"{len(wanted)} of {plural(known, 'device')}"
+        )
+        set_text(self._count, f"{told}{chosen}")
+        for button in (self._accept, self._ignore):
+            button.set_enabled(bool(self._chosen) and not self._work.going)
+        self._rows.show(shown, lambda each: (_key(each) in self._chosen, now_ms() // 60_000))
+        rest = len(wanted) - len(shown)
+        set_text(self._more, f"and {rest} more: search for them; Choose all takes them too" if rest else "")
+        self._more.set_visibility(bool(rest))
+
+    def _choose_all(self, value: bool) -> None:
+        mine = {_key(each) for each in self._wanted() if _open(each)}
+        self._chosen = self._chosen | mine if value else self._chosen - mine
+        self._draw()
+
+    def _choose(self, key: Key, value: bool) -> None:
+        (self._chosen.add if value else self._chosen.discard)(key)
+        self._draw()
+
+    def _row(self, device: dict[str, Any]) -> None:
+        query = urlencode({"site": device["site"]})
+        name = device["name"] or f"Device {device['device_key']}"
+        with box("oc-line"):
+            if self._may and _open(device):
+                key = _key(device)
+                tick = ui.checkbox(
+                    value=key in self._chosen, on_change=lambda event: self._choose(key, event.value)
+                )
+                tick.props["aria-label"] = f"Choose {name}"
+            badge("conflict" if device["conflict"] else device["state"])
+        with box("acts side oc-line"):
+            _acts(device, query, self._may, self._act)
+        with box("wide"):
+            with anchor(f"/discovery?id={device['id']}&{query}"), box("name"):
+                words(name)
+            words(
+                f"{device['protocol']} {device['device_key']} at {device['address']}, {device['network_id']}",
+                "oc-muted",
+            )
+        with box("wide"):
+            words(" ".join(each for each in (device["vendor"], device["model"]) if each) or "maker not told")
+            words(plural(device["point_count"], "point"), "oc-muted")
+        words(f"seen {ago(device['last_seen'], now_ms() // 60_000 * 60_000)}", "oc-muted wide")
+
+    async def accept(self) -> None:
+        """Accept what is chosen as it is proposed, one after the other, and say what came of it."""
+        refused: list[str] = []
+        accepted = 0
+
+        async def step(key: Key) -> bool:
+            nonlocal accepted
+            site, device_id = key
+            try:
+                path = f"/api/discovery/{device_id}/accept{query_of(site=site)}"
+                await self._frame.session.post(path, {}, PATIENCE)
+            except ApiError as error:
+                refused.append(f"{self._devices[key]['name'] or device_id}: {error}")
+                if error.is_away:
+                    return False
+            else:
+                accepted += 1
+            self._chosen.discard(key)
+            return True
+
+        # In the order of the list, not in that of the set.
+        await self._work.run("Accepting", [each for each in self._devices if each in self._chosen], step)
+        self._all.set_value(False)
+        await self._frame.refresh()
+        await self._frame.reload()
+        self._tell(f"{plural(accepted, 'device')} accepted", refused)
+
+    async def ignore(self) -> None:
+        """Put what is chosen aside."""
+        done, refused = 0, list[str]()
+        for site in sorted({site for site, _ in self._chosen}):
+            ids = [device_id for of, device_id in self._chosen if of == site]
+            try:
+                answer = await self._frame.session.post(
+                    f"/api/discovery/ignore{query_of(site=site)}", {"ids": ids[:1000]}, PATIENCE
+                )
+            except ApiError as error:
+                ui.notify(str(error), type="negative")
+                break
+            done += len(answer["changed"])
+            refused.extend(answer["refused"].values())
+        self._chosen.clear()
+        self._all.set_value(False)
+        await self._frame.refresh()
+        self._tell(f"{plural(done, 'device')} ignored", refused)
+
+    def _tell(self, done: str, refused: list[str]) -> None:
+        self._draw()
+        if not refused:
+            ui.notify(done)
+            return
+        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+        told = "; ".join(refused[:3])
+        ui.notify(
+            f"{done}, {len(refused)} refused: {told}{more}",
+            type="warning",
+            timeout=15_000,
+            close_button="Close",
+        )
+
+
+def _key(device: dict[str, Any]) -> Key:
+    return device["site"], device["id"]
+
+
+def _open(device: dict[str, Any]) -> bool:
+    """Tell whether it can be decided about together with others: of two with one key a person chooses."""
+    return device["state"] == "discovered" and not device["conflict"] and not device["accepting_by"]
+
+
+def _searched(device: dict[str, Any]) -> str:
+    names = ("name", "device_key", "address", "vendor", "model", "network_id", "location", "description")
+    return " ".join(str(device[name]) for name in names).lower()
 
 
 async def _ask(frame: Frame, act: Act) -> None:
@@ -110,25 +268,6 @@ async def _ask(frame: Frame, act: Act) -> None:
         await act("scan?" + urlencode({"site": site}), body)
 
     ui.button("Scan", color=None, on_click=begin).classes("oc-main-act")
-
-
-async def _accept_all(frame: Frame, devices: list[dict[str, Any]]) -> None:
-    """Accept what is new and alone with its key, as it is proposed, and say what came of it."""
-    fresh = [each for each in devices if each["state"] == "discovered" and not each["conflict"]]
-    for site in sorted({each["site"] for each in fresh}):
-        wanted = [{"id": each["id"]} for each in fresh if each["site"] == site]
-        # A few at a time: each is whole by itself, and none waits too long for its answer.
-        for start in range(0, len(wanted), 10):
-            try:
-                path = "/api/discovery/accept?" + urlencode({"site": site})
-                answer = await frame.session.post(path, {"devices": wanted[start : start + 10]}, PATIENCE)
-            except ApiError as error:
-                ui.notify(str(error), type="negative")
-                break
-            for why in answer["refused"].values():
-                ui.notify(why, type="warning")
-            await frame.refresh()
-    ui.notify("Done")
 
 
 def _networks(networks: list[dict[str, Any]]) -> ui.select:
@@ -172,25 +311,6 @@ def _scan(scan: dict[str, Any], may: bool, act: Act) -> None:
         words(scan["error"], "oc-told bad")
 
 
-def _row(device: dict[str, Any], may: bool, act: Act) -> None:
-    query = urlencode({"site": device["site"]})
-    with box("oc-found"):
-        badge("conflict" if device["conflict"] else device["state"])
-        with box("acts side oc-line"):
-            _acts(device, query, may, act)
-        with box("wide"):
-            with anchor(f"/discovery?id={device['id']}&{query}"), box("name"):
-                words(device["name"] or f"Device {device['device_key']}")
-            words(
-                f"{device['protocol']} {device['device_key']} at {device['address']}, {device['network_id']}",
-                "oc-muted",
-            )
-        with box("wide"):
-            words(" ".join(each for each in (device["vendor"], device["model"]) if each) or "maker not told")
-            words(plural(device["point_count"], "point"), "oc-muted")
-        words(f"seen {ago(device['last_seen'], now_ms() // 60_000 * 60_000)}", "oc-muted wide")
-
-
 def _acts(device: dict[str, Any], query: str, may: bool, act: Act) -> None:
     if not may or device["accepting_by"]:
         return
@@ -198,118 +318,3 @@ def _acts(device: dict[str, Any], query: str, may: bool, act: Act) -> None:
         if device["state"] == state:
             path = f"{device['id']}/{verb}?{query}"
             ui.button(name, color=None, on_click=lambda path=path: act(path, None)).classes("oc-act")
-
-
-async def _device(frame: Frame, device_id: int, site: str | None) -> None:
-    query = urlencode({"site": site}) if site else ""
-    act = _acting(frame)
-    try:
-        device = await frame.session.get(f"/api/discovery/{device_id}", site=site)
-        proposal = await frame.session.get(f"/api/discovery/{device_id}/proposal", site=site)
-    except ApiError as error:
-        empty("search_off", str(error))
-        return
-    accepted = device["state"] == "accepted"
-    with box("oc-head"):
-        with box("oc-crumbs"), anchor("/discovery"):
-            words("Discovery")
-        heading(device["name"] or f"Device {device['device_key']}")
-        badge(device["state"])
-    chosen = {each["point_key"]: each["chosen"] for each in proposal["points"]}
-    with box("oc-stack"):
-        with box("oc-panel"):
-            with box("oc-panel-head"):
-                section("Device")
-            with box("oc-parts"):
-                for name in (
-                    "address",
-                    "network_id",
-                    "vendor",
-                    "model",
-                    "firmware",
-                    "location",
-                    "description",
-                ):
-                    if device[name]:
-                        with box("oc-part"):
-                            words(name.removesuffix("_id").capitalize(), "oc-muted")
-                            words(str(device[name]))
-            for problem in [] if accepted else proposal["problems"]:
-                words(problem, "oc-told bad")
-        if accepted:
-            with box("oc-panel oc-pad"), anchor(equipment_link(device["created_node_ids"][0])):
-                words("It is in the model: open its equipment")
-            return
-        shown: dict[str, Any] = {}
-
-        async def accept() -> None:
-            body = {
-                "name": shown["name"].value or None,
-                "parent_id": shown["parent"].value,
-                "points": [key for key, wanted in chosen.items() if wanted],
-            }
-            if await act(f"{device_id}/accept?{query}", body):
-                ui.navigate.to(equipment_link(proposal["node_id"]))
-
-        def told() -> None:
-            set_text(shown["count"], f"{sum(chosen.values())} of {plural(len(chosen), 'point')}")
-
-        _choices(frame, proposal, shown, accept)
-        told()
-        with box("oc-panel"):
-            _points(proposal, chosen, told)
-
-
-def _choices(
-    frame: Frame, proposal: dict[str, Any], shown: dict[str, Any], accept: Callable[[], Awaitable[None]]
-) -> None:
-    """Offer name and place; keep the fields in `shown`."""
-    with box("oc-panel"):
-        with box("oc-panel-head"):
-            section("What it becomes")
-        with box("oc-scan"):
-            shown["name"] = ui.input("Name", value=proposal["name"]).props("outlined dense")
-            places = {
-                key: frame.model.name(key)
-                for key, each in frame.model.nodes.items()
-                if each["node_type"] in {"Site", "Space", "Equip"}
-            }
-            places.setdefault(proposal["parent_id"], proposal["parent_id"])
-            shown["parent"] = ui.select(
-                places, value=proposal["parent_id"], label="Stands in", with_input=True
-            ).props("outlined dense")
-            shown["count"] = words("", "oc-muted")
-            if frame.session.may("manage_discovery"):
-                ui.button("Accept", color=None, on_click=accept).classes("oc-main-act")
-
-
-def _points(proposal: dict[str, Any], chosen: dict[str, bool], told: Callable[[], None]) -> None:
-    groups = {each["name"]: each["node_id"] for each in proposal["groups"]}
-    with box("oc-panel-head"):
-        section("Points")
-        box("oc-grow")
-        words(", ".join(groups) if groups else "no groups", "oc-muted oc-clip")
-    for point in proposal["points"][:MOST]:
-        with box("oc-found"):
-
-            def choose(event: Any, key: str = point["point_key"]) -> None:
-                chosen[key] = bool(event.value)
-                told()
-
-            ui.checkbox(point["group"] or "Device", value=point["chosen"], on_change=choose).set_enabled(
-                not point["bound_to"]
-            )
-            words(shown_value(point, point["value"]), "side")
-            with box("wide"):
-                with box("name"):
-                    words(point["name"])
-                words(f"{point['object_name']} · {point['point_key']}", "oc-muted")
-            with box("wide"):
-                words(" ".join(each for each in point["tags"] if each != "point"), "oc-muted")
-                for alarm in point["alarms"]:
-                    words(f"alarm, {alarm}", "oc-muted")
-            words(
-                f"is {point['bound_to'][0]} already" if point["bound_to"] else point["error"], "oc-muted wide"
-            )
-    if len(proposal["points"]) > MOST:
-        words(f"and {len(proposal['points']) - MOST} more, which are accepted too", "oc-told")

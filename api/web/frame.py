@@ -13,13 +13,16 @@ from nicegui import ui
 from api.web.model import Model
 from api.web.parts import NODE_ICONS, anchor, box, equipment_link, icon_button, set_state, set_text, words
 from api.web.session import THEME_COOKIE, TOKEN_COOKIE, ZONE_COOKIE, ApiError, Session, names_of
+from api.web.watch import ModelWatch
 
 log = logging.getLogger(__name__)
 
 ROUND = 2.0
 """Seconds between two rounds of fresh values."""
 MODEL_ROUNDS = 30
-"""Rounds between two readings of the model."""
+"""Rounds between two readings of the model, of which nothing was heard to have changed."""
+SETTLED = 3
+"""Rounds after a change of the model in which it is read once more."""
 
 NAV = (
     ("/", "Overview", "dashboard"),
@@ -36,11 +39,17 @@ Refresh = Callable[[], Awaitable[None]]
 class Frame:
     """One browser tab: its session, the model, and the frame around the view."""
 
-    def __init__(self, session: Session, campus: str, assets: str, *, dark: bool) -> None:
+    def __init__(self, session: Session, campus: str, assets: str, watch: ModelWatch, *, dark: bool) -> None:
         """Hold what a tab needs; `draw` shows it."""
+        self._watch, self._version = watch, watch.version()
+        self._looks: set[int] = set()
+        """Rounds in which the model is read again."""
         self.session, self.campus, self.assets, self.dark = session, campus, assets, dark
         self.model = Model()
         self.refreshers: list[Refresh] = []
+        self.redraw: Refresh | None = None
+        """Shows the view anew, where it is made of the model; only called when that has changed."""
+        self._roots: list[dict[str, Any]] | None = None
         self._rounds = 0
         self._busy = False
 
@@ -80,8 +89,8 @@ class Frame:
                         with anchor(path, "on" if path == here else ""):
                             ui.icon(icon)
                             words(name)
-                with box("oc-tree"):
-                    self._tree()
+                self._branches = box("oc-tree")
+                self._tree()
             with box("oc-main", "main") as main, box("oc-away oc-hidden") as self._away:
                 ui.icon("cloud_off")
                 self._why = words("")
@@ -98,8 +107,13 @@ class Frame:
             return {"id": node_id, "label": label, "icon": icon, "children": below}
 
         roots = [branch(each) for each in self.model.roots]
-        tree = ui.tree(roots, on_select=lambda event: self._go(event.value))
-        tree.expand()
+        if roots == self._roots:
+            return
+        self._roots = roots
+        self._branches.clear()
+        with self._branches:
+            tree = ui.tree(roots, on_select=lambda event: self._go(event.value))
+            tree.expand()
 
     def _go(self, node_id: str | None) -> None:
         if node_id:
@@ -109,9 +123,7 @@ class Frame:
         """Bring the view and the bell up to date."""
         away: list[str] = []
         try:
-            if self._rounds and self._rounds % MODEL_ROUNDS == 0:
-                await self.model.load(self.session)
-            self._rounds += 1
+            await self._follow_model()
             for each in self.refreshers:
                 await each()
             summary = await self.session.get("/api/alarms/summary")
@@ -128,6 +140,25 @@ class Frame:
         set_text(self._why, f"{why}. What you see may be old." if why else "")
         self._away.classes(remove="oc-hidden") if why else self._away.classes(add="oc-hidden")
 
+    async def _follow_model(self) -> None:
+        """Read the model when it has changed, and now and then."""
+        if (version := self._watch.version()) != self._version:
+            self._version = version
+            # Once more a little later: points come when the bridge has seen their nodes.
+            self._looks |= {self._rounds, self._rounds + SETTLED}
+        if self._rounds in self._looks or (self._rounds and self._rounds % MODEL_ROUNDS == 0):
+            await self.reload()
+        self._looks = {each for each in self._looks if each > self._rounds}
+        self._rounds += 1
+
+    async def reload(self) -> None:
+        """Read the model now, and draw again what is made of it and has changed. Raises ApiError."""
+        before = self.model.shape()
+        await self.model.load(self.session)
+        self._tree()
+        if self.redraw is not None and self.model.shape() != before:
+            await self.redraw()
+
     def _site(self, site_id: str) -> str:
         return str(self.model.sites.get(site_id, {}).get("name", site_id))
 
@@ -141,7 +172,7 @@ class Frame:
             self._busy = False
 
 
-async def enter(app: FastAPI, request: Request, assets: str) -> Frame | RedirectResponse:
+async def enter(app: FastAPI, request: Request, assets: str, watch: ModelWatch) -> Frame | RedirectResponse:
     """Let a person with a valid token in; send all others to the login page, and back here afterwards."""
     token = request.cookies.get(TOKEN_COOKIE)
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -149,7 +180,8 @@ async def enter(app: FastAPI, request: Request, assets: str) -> Frame | Redirect
     if not token:
         return RedirectResponse(target, status_code=303)
     session = Session(app, token, unquote(request.cookies.get(ZONE_COOKIE) or "") or None)
-    frame = Frame(session, app.state.campus.name, assets, dark=request.cookies.get(THEME_COOKIE) == "dark")
+    dark = request.cookies.get(THEME_COOKIE) == "dark"
+    frame = Frame(session, app.state.campus.name, assets, watch, dark=dark)
     try:
         session.user = await session.get("/api/auth/me")
         await frame.model.load(session)

@@ -60,6 +60,12 @@ class Model:
             below.sort(key=lambda each: _order(nodes[each]))
         self.nodes, self.children, self.roots, self.points = nodes, dict(children), roots, points
 
+    def shape(self) -> tuple[Any, ...]:
+        """Give what differs from before when there are other nodes or points, or they are named otherwise."""
+        nodes = {key: (node.get("dis"), node.get("parent_id")) for key, node in self.nodes.items()}
+        points = {key: (point.get("dis"), point.get("parent")) for key, point in self.points.items()}
+        return nodes, points, frozenset(self.away)
+
     @property
     def several(self) -> bool:
         """Whether there is more than one site."""

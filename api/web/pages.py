@@ -9,6 +9,7 @@ from nicegui import ui
 from actors.core.clock import now_ms
 from api.findings import SKEW
 from api.web.alarms import alarms
+from api.web.bacnet import device, device_link
 from api.web.command import open_command
 from api.web.commissioning import commissioning
 from api.web.discovery import discovery
@@ -31,6 +32,7 @@ from api.web.parts import (
 from api.web.registers import registers
 from api.web.session import id_of, site_of
 from api.web.trends import trends
+from api.web.watch import ModelWatch
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
 
 FIGURES = (("points", "Points"), ("active", "Active alarms"), ("unacknowledged", "Not yet acknowledged"))
@@ -44,6 +46,7 @@ View = Callable[[Frame, Request], Awaitable[None]]
 
 def install(app: FastAPI, assets: str) -> None:
     """Add the views to the page."""
+    watch = ModelWatch(app)
     views: tuple[tuple[str, View], ...] = (
         ("/", overview),
         ("/equipment", equipment),
@@ -53,19 +56,31 @@ def install(app: FastAPI, assets: str) -> None:
         ("/commissioning", commissioning),
         ("/health", health),
         ("/registers", registers),
+        ("/device", device),
     )
     for path, view in views:
-        _page(app, path, view, assets)
+        _page(app, path, view, assets, watch)
 
 
-def _page(app: FastAPI, path: str, view: View, assets: str) -> None:
+def _page(app: FastAPI, path: str, view: View, assets: str, watch: ModelWatch) -> None:
     @ui.page(path, title="OpenCrate Campus", response_timeout=20)
     async def show(request: Request) -> Response | None:
-        frame = await enter(app, request, assets)
+        frame = await enter(app, request, assets, watch)
         if isinstance(frame, Response):
             return frame
         with frame.draw(path):
+            content = box("")
+        with content:
             await view(frame, request)
+
+        async def redraw() -> None:
+            frame.refreshers.clear()
+            content.clear()
+            with content:
+                await view(frame, request)
+
+        if view in OF_MODEL:
+            frame.redraw = redraw
         await frame.refresh()
         return None
 
@@ -253,7 +268,12 @@ async def health(frame: Frame, request: Request) -> None:
         rows = [device_row(frame.model, each, now_ms()) for each in told]
         if shown.get("devices") != rows:
             shown["devices"] = rows
-            _list(devices, "Devices", rows)
+            links = {
+                row[0]: device_link(each["device_key"], each["site"])
+                for row, each in zip(rows, told, strict=True)
+                if each["protocol"] == "bacnet"
+            }
+            _list(devices, "Devices", rows, links)
 
     frame.refreshers.append(refresh)
 
@@ -293,7 +313,9 @@ def host_rows(hosts: list[dict[str, Any]], now: int) -> list[tuple[str, str, str
     return rows
 
 
-def _list(panel: ui.element, title: str, rows: list[tuple[str, str, str]]) -> None:
+def _list(
+    panel: ui.element, title: str, rows: list[tuple[str, str, str]], links: dict[str, str] | None = None
+) -> None:
     panel.clear()
     with panel:
         well = sum(state in WELL for _, state, _ in rows)
@@ -307,6 +329,12 @@ def _list(panel: ui.element, title: str, rows: list[tuple[str, str, str]]) -> No
                 with box("oc-part"):
                     badge(state)
                     with box("oc-grow"):
-                        words(name, "name")
+                        link = (links or {}).get(name)
+                        with anchor(link) if link else box():
+                            words(name, "name")
                         if more:
                             words(more, "oc-muted")
+
+
+OF_MODEL = (overview, equipment)
+"""Views that are made of the model and show nothing that a person is filling in."""

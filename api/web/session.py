@@ -57,6 +57,12 @@ def site_of(key: str) -> str | None:
     return key.partition(AT)[2] or None
 
 
+def query_of(**params: str | None) -> str:
+    """Give the query part of a path, with its question mark; parameters that are None are left out."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return f"?{httpx.QueryParams(given)}" if given else ""
+
+
 def point_path(key: str, rest: str = "", under: str = "/api/points") -> str:
     """Give the route of a point; ids contain `/`, which travels percent-encoded."""
     point_id, _, site = key.partition(AT)
@@ -99,6 +105,10 @@ class Session:
     async def post(self, path: str, body: dict[str, Any] | None = None, patience: float | None = None) -> Any:
         """Send something; `patience` in seconds. Raises ApiError; then nothing is known to have changed."""
         return await self._ask("POST", path, patience, json=body or {})
+
+    async def put(self, path: str, body: Any, patience: float | None = None) -> Any:
+        """Replace something; `patience` in seconds. Raises ApiError; then it is not known to have changed."""
+        return await self._ask("PUT", path, patience, json=body)
 
     async def all(self, path: str, most: int = 20_000, **params: Any) -> list[dict[str, Any]]:
         """Ask for a whole list, page by page, up to `most` items. Raises ApiError."""

@@ -11,7 +11,7 @@ from actors.history.gaps import GapKind, GapReason, no_gaps
 from actors.history.models import Gap
 from actors.point.models import empty_frame
 from bridges.bacnet.device import Device
-from bridges.bacnet.trends import find_logs, read_clock, read_log
+from bridges.bacnet.trends import Source, find_logs, read_clock, read_log
 from bridges.outbox import FaultLog
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Backfill:
     def __init__(self, history: Any, points: Any, clock: Clock, faults: FaultLog) -> None:
         """Take the handles of the stores; without history nothing is filled."""
         self._history, self._points, self._clock, self._faults = history, points, clock, faults
-        self._logs: dict[str, dict[str, str]] = {}
+        self._logs: dict[str, dict[str, Source]] = {}
         self.filled = 0
         """Samples that were recorded this way since the start."""
 
@@ -76,9 +76,11 @@ class Backfill:
         clock = await read_clock(device)
         count = 0
         for point_id, found in holes.items():
-            name = logs.get(names.get(point_id, ""))
-            for hole in found if name is not None else []:
-                count += await self._fill(device, point_id, str(name), hole, clock)
+            source = logs.get(names.get(point_id, ""))
+            if source is None:
+                continue
+            for hole in found:
+                count += await self._fill(device, point_id, source, hole, clock)
         if count:
             self.filled += count
             log.info("%s has told %d samples of its trend logs", key, count)
@@ -97,12 +99,12 @@ class Backfill:
             return []  # nothing was ever recorded of it
         return [each for each in found if each.kind is GapKind.LOST and each.end is not None]
 
-    async def _fill(self, device: Device, point_id: str, name: str, hole: Gap, clock: Any) -> int:
+    async def _fill(self, device: Device, point_id: str, source: Source, hole: Gap, clock: Any) -> int:
         if hole.end is None:
             return 0
         kind = device.names()[point_id].partition(",")[0]
         start, end = hole.start, hole.end
-        logged = await read_log(device, name, kind, start, end, clock)
+        logged = await read_log(device, source, kind, start, end, clock)
         if not logged.samples:
             return 0
         frame, notes = empty_frame(), no_gaps()

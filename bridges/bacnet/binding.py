@@ -8,7 +8,7 @@ from actors.core.errors import BadInputError
 from actors.node.models import Node
 from bridges.config import BacnetDevice
 
-_MORE = ("address", "cov", "interval")
+_MORE = ("address", "cov", "events", "interval")
 
 
 def device_of(node: Node, networks: Collection[str]) -> BacnetDevice:

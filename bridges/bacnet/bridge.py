@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
+from bacpypes3.pdu import Address
+
+from actors.alarm.models import Alarm
+from actors.audit.trail import Trail
 from actors.bus.events import DeviceMonitorCycle, Event
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import (
@@ -21,6 +25,7 @@ from actors.core.errors import (
 )
 from actors.core.health import Health, HealthState
 from actors.core.metrics import Measure
+from actors.core.remote import answered
 from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node, NodeType
 from actors.override.models import PriorityArray
@@ -28,11 +33,13 @@ from actors.point.logic import point_config
 from actors.point.models import PointConfig, empty_frame
 from bridges.backoff import DEFAULT_BACKOFF, Backoff
 from bridges.bacnet.adopt import nodes_of
+from bridges.bacnet.alarms import DeviceAlarms, clear_left, device_of
 from bridges.bacnet.backfill import Backfill
-from bridges.bacnet.binding import device_of
+from bridges.bacnet.binding import device_of as bound_device
 from bridges.bacnet.contact import Effects
 from bridges.bacnet.cov import Object
 from bridges.bacnet.device import Device
+from bridges.bacnet.events import Notification
 from bridges.bacnet.kinds import (
     carries_value,
 )
@@ -57,8 +64,20 @@ ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
+MEET_AGAIN: Final = 1.0
+"""Seconds between two looks for an actor that rises later."""
 CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
+
+
+async def _audited(audit: Callable[[], Any], user: str, action: str, target: str, detail: Any) -> None:
+    # Looking an actor up may wait for another host: nobody else is to wait for that.
+    log_of_campus = await asyncio.to_thread(audit)
+    await answered("audit", log_of_campus.add.remote(user, action, target, detail), CALL_TIMEOUT)
+
+
+def _note(trail: Trail, site: str, user: str, action: str, target: str, detail: dict[str, Any]) -> None:
+    trail.later(user, action, target, {"site": site} | detail)
 
 
 def _nobody(event: Event) -> None:
@@ -86,12 +105,16 @@ class BacnetBridge(Services):
         *,
         history: Any = None,
         commands: Callable[[], Any] | None = None,
+        alarms: Callable[[], Any] | None = None,
+        audit: Callable[[], Any] | None = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
 
         Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
-        engine, which carries out what others write to the points that are served to them.
+        engine, which carries out what others write to the points that are served to them. `alarms` finds the
+        store of alarms; without it the devices' events are nobody's affair. `audit` finds the audit log,
+        which is told what others write.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -104,18 +127,25 @@ class BacnetBridge(Services):
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
         self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
+        trail = Trail(functools.partial(_audited, audit)) if audit is not None else None
+        self._trail = trail
+        noted = None if trail is None else functools.partial(_note, trail, site)
         self._networks = {
-            each.id: Network(each, commands) for each in networks if isinstance(each, BacnetNetwork)
+            each.id: Network(each, commands, noted) for each in networks if isinstance(each, BacnetNetwork)
         }
         self._points = points
         self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
         self._by_instance: dict[tuple[str, int], Device] = {}
         self._running: dict[str, list[asyncio.Task[None]]] = {}
+        self._find_commands, self._find_alarms = commands, alarms
+        self._followers: dict[str, DeviceAlarms] = {}
+        self._must_clear = alarms is not None
         self._use(self._configured)
         self._bad_equipment: dict[str, str] = {}
         for network in self._networks.values():
             network.on_cov = self._notified
             network.on_announced = functools.partial(self._announced, network.config.id)
+            network.on_event = functools.partial(self._happened, network.config.id)
         self._where: dict[str, str] = {}
         self._faulty: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
@@ -139,6 +169,17 @@ class BacnetBridge(Services):
         if device is not None:
             device.announced(found)
 
+    def _happened(self, network_id: str, sender: Address, note: Notification) -> None:
+        """Take an event if it is from one of our devices, and from where that device is."""
+        device = self._by_instance.get((network_id, note.device))
+        follower = self._followers.get(device.device.id) if device is not None else None
+        if device is None or follower is None:
+            return
+        if device.address is None or Address(device.address) != sender:
+            self._faults.tell(device.device.id, "event", f"{sender} sends one in its name")
+            return
+        follower.notified(note)
+
     async def start(self) -> None:
         """Begin to read; returns at once. A second call changes nothing."""
         if self._tasks:
@@ -150,15 +191,30 @@ class BacnetBridge(Services):
             for network in self._networks.values()
             if network.config.time_sync is not None
         ]
+        runs += [self._meet(each) for each in (self._find_commands, self._find_alarms) if each is not None]
         runs += [self._sharing.follow(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
         self._run_devices()
+
+    async def _meet(self, find: Callable[[], Any]) -> None:
+        """Look an actor up that rises after this one: later the head that knows it may be away."""
+        while True:
+            try:
+                await asyncio.to_thread(find)
+            except Exception as error:
+                # Not there yet, or whatever Ray raises without its head.
+                log.debug("not met yet: %s", error)
+                await asyncio.sleep(MEET_AGAIN)
+            else:
+                return
 
     def _run_devices(self) -> None:
         """Begin to read the devices that are new."""
         for key, device in self._devices.items():
             if key not in self._running:
-                runs = (self._serve(device), self._backfill.follow(device))
+                runs = [self._serve(device), self._backfill.follow(device)]
+                if key in self._followers:
+                    runs.append(self._followers[key].run())
                 self._running[key] = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
@@ -171,6 +227,8 @@ class BacnetBridge(Services):
             await end(tasks[:1])
         for network in self._networks.values():
             await network.close()
+        if self._trail is not None:
+            await self._trail.close()
 
     async def reload(self) -> None:
         """Look up the points again. Raises what the node store's handle raises; nothing changes then.
@@ -223,7 +281,7 @@ class BacnetBridge(Services):
         bad: dict[str, str] = {}
         for node in nodes:
             try:
-                device = device_of(node, self._networks)
+                device = bound_device(node, self._networks)
             except BadInputError as error:
                 bad[node.id] = str(error)
                 self._faults.tell(node.id, "wrong binding", str(error))
@@ -258,6 +316,13 @@ class BacnetBridge(Services):
         left = [each for key, each in self._devices.items() if key in gone]
         self._by_process = {key: each for key, each in self._by_process.items() if each not in left}
         self._devices = found
+        self._must_clear |= bool(gone) and self._find_alarms is not None
+        for key, each in found.items():
+            of = self._followers.get(key)
+            fresh = of is None or of.device is not each
+            if fresh and self._find_alarms is not None and each.device.events != "off":
+                self._followers[key] = DeviceAlarms(each, self._find_alarms, self._faults)
+        self._followers = {key: of for key, of in self._followers.items() if of.device is found.get(key)}
         self._by_instance = {
             (each.device.network, each.device.device_instance): each for each in found.values()
         }
@@ -287,6 +352,24 @@ class BacnetBridge(Services):
     async def read(self, point_id: str) -> PointValue | None:
         """Read a point from its device now, and update the point store. Raises NotFoundError, BridgeError."""
         return await self._device(point_id).read(point_id)
+
+    async def acknowledge(self, alarm_id: int, by: str, note: str | None = None) -> Alarm:
+        """Acknowledge an alarm that a device has raised, at the device and here.
+
+        Raises NotFoundError, ConflictError with the device's reason, and UnreachableError; then it is
+        acknowledged nowhere. An alarm of a device that is no longer there is acknowledged here alone.
+        """
+        if self._find_alarms is None:
+            raise NotFoundError("alarm", alarm_id)
+        store = await asyncio.to_thread(self._find_alarms)
+        alarm: Alarm = await answered("alarms", store.get.remote(alarm_id), CALL_TIMEOUT)
+        which = device_of(alarm.source or "")
+        device = self._by_instance.get(which) if which is not None else None
+        follower = self._followers.get(device.device.id) if device is not None else None
+        if follower is not None:
+            return await follower.acknowledge(alarm, by, note)
+        seen: Alarm = await answered("alarms", store.acknowledge.remote(alarm_id, by, note), CALL_TIMEOUT)
+        return seen
 
     async def priority_array(self, point_id: str) -> PriorityArray:
         """Read a point's priority array from its device. Raises NotFoundError, ConflictError, BridgeError."""
@@ -375,6 +458,9 @@ class BacnetBridge(Services):
             try:
                 await self.reload()
                 await self._adopt_all()
+                if self._must_clear and self._find_alarms is not None:
+                    await clear_left(self._find_alarms, self._by_instance)
+                    self._must_clear = False
             except Exception as error:
                 # Whatever a dead or restarting store raises; reading goes on with the points that we know.
                 self._model_trouble = f"the node store doesn't answer: {type(error).__name__}: {error}"[:300]
@@ -435,8 +521,11 @@ class BacnetBridge(Services):
             online = [each for each in self._devices.values() if each.liveness.state == "online"]
             for device in online:
                 try:
-                    if await device.check_list():
+                    other = await device.check_restart()
+                    if await device.check_list() or other:
                         self._backfill.forget(device)
+                        if follower := self._followers.get(device.device.id):
+                            follower.forget()
                     await device.check_rivals()
                 except BridgeError as error:
                     self._faults.tell(device.device.id, "monitor", error.reason)

@@ -1,12 +1,14 @@
 """One BACnet device as somebody to talk to: found, followed when it moves, asked."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bacpypes3.pdu import Address
 
@@ -14,9 +16,11 @@ from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Eve
 from actors.core.clock import Clock
 from actors.core.errors import BridgeError
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
-from bridges.bacnet.network import SMALLEST_APDU, Announced, DeviceError, Network, SilentError
+from bridges.bacnet.events import from_stamp
+from bridges.bacnet.network import SMALLEST_APDU, UNREADABLE, Announced, DeviceError, Network, SilentError
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox
+from bridges.timing import AnswerTimes
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +32,18 @@ SMALL_APDU: Final = 480
 LARGEST_GROUP: Final = 40
 MOST_ELEMENTS: Final = 100_000
 """Objects that a device may have; a longer list is none."""
+RESTART_MARKS: Final = ("time-of-device-restart", "last-restart-reason")
+"""Properties of a device that differ after it has started again."""
 MOST_RIVALS: Final = 8
+MOST_KINDS: Final = 30
+"""Kinds of errors that are counted one by one; devices may make up numbers of errors."""
 MISSES_UNTIL_SEARCH: Final = 2
 """Checks without an answer after which the device is looked for elsewhere."""
 CHECK_BEFORE_DOWN: Final = 6.0
 """Longest wait between checks of a device that is silent but not yet down."""
+
+TOLD: Final = (("vendor", "vendor-name"), ("model", "model-name"), ("firmware", "firmware-revision"))
+"""What a device says of itself, and the property that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,8 @@ class Abilities:
     """Objects in one request; 0: not known yet."""
     multiple: bool = True
     cov: bool = True
+    events: Literal["unknown", "information", "summary", "none"] = "unknown"
+    """Which service it offers to say how its events stand."""
     objects: int | None = None
     """Length of its object list."""
 
@@ -72,13 +85,20 @@ class Contact:
         self.able = Abilities()
         self.came = asyncio.Event()
         """It answers after it was silent, or for the first time."""
+        self.on_come: list[Callable[[], None]] = []
+        """Who else is told of that."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._times = AnswerTimes()
+        self._errors = Counter[str]()
         self._known = False
         self._sightings: dict[str, Announced] = {}
         self._last_address: str | None = None
         self.rivals: list[str] = []
         """Addresses of other devices that say they have this one's instance."""
+        self._marks: dict[str, str] = {}
+        """What tells whether it has started again, or has other objects, as it was last read."""
+        self._lacks: set[str] = set()
         self._status = DeviceStatus(
             device_key=device.id, protocol="bacnet", network_id=device.network, address=device.address
         )
@@ -172,7 +192,7 @@ class Contact:
                 self._is_another(error)
                 log.info("%s doesn't tell its largest APDU: %s", self.device.id, error.reason)
                 self.able.group = _group(SMALL_APDU)
-        for name, prop in (("vendor", "vendor-name"), ("model", "model-name")):
+        for name, prop in TOLD:
             try:
                 setattr(self._status, name, str(await self.ask("device", prop))[:100])
             except DeviceError as error:
@@ -192,7 +212,45 @@ class Contact:
             reason = f"the device at {self.address} is not {self.device.device_instance}"
             raise SilentError(self.device.id, reason) from error
 
+    async def check_restart(self) -> bool:
+        """Find out whether it has started again since this was last asked; tell whether its objects differ.
+
+        It shows by the time or the reason of its last start, and by its database revision (ASHRAE 135-2020,
+        12.11). Of what it doesn't have, it is asked once. Raises SilentError.
+        """
+        before = dict(self._marks)
+        for prop in (*RESTART_MARKS, "database-revision"):
+            if prop in self._lacks:
+                continue
+            try:
+                value = await self.ask("device", prop)
+                self._marks[prop] = from_stamp(value) if prop == RESTART_MARKS[0] else str(value)
+            except DeviceError as error:
+                if "unknown-property" in error.reason:
+                    self._lacks.add(prop)
+            except UNREADABLE as error:
+                log.info("%s of %s makes no sense: %s", prop, self.device.id, error)
+                self._lacks.add(prop)
+        changed = {prop for prop, value in before.items() if self._marks[prop] != value}
+        if changed & {*RESTART_MARKS}:
+            log.warning("%s has started again: %s", self.device.id, self._marks)
+            self._start_over()
+            self._tell_come()
+        return "database-revision" in changed
+
     # Asking
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Wait for the turn of one request, and take the time of its answer; an error is an answer too."""
+        async with self._turn:
+            began = time.perf_counter()
+            try:
+                yield
+            except DeviceError:
+                self._times.add(time.perf_counter() - began)
+                raise
+            self._times.add(time.perf_counter() - began)
 
     def located(self) -> str:
         """Give its address. Raises SilentError while it isn't known."""
@@ -209,7 +267,7 @@ class Contact:
         """Read one property; any answer is a sign of life. Raises DeviceError and SilentError."""
         name = f"device,{self.device.device_instance}" if obj == "device" else obj
         address = self.located()
-        async with self._turn:
+        async with self._asking():
             try:
                 value = await self.network.read(self.device.id, address, name, prop, index)
             except DeviceError as error:
@@ -223,7 +281,7 @@ class Contact:
     async def request(self, request: Any, expected: type = object) -> Any:
         """Send a confirmed request to the device; give its answer. Raises DeviceError and SilentError."""
         request.pduDestination = Address(self.located())
-        async with self._turn:
+        async with self._asking():
             try:
                 answer = await self.network.ask(self.device.id, request, expected)
             except DeviceError:
@@ -236,7 +294,7 @@ class Contact:
     async def put(self, obj: str, prop: str, value: Any) -> None:
         """Write a property that isn't commanded. Raises DeviceError and SilentError."""
         address = self.located()
-        async with self._turn:
+        async with self._asking():
             try:
                 await self.network.write(self.device.id, address, obj, value, None, prop)
             except DeviceError:
@@ -280,7 +338,7 @@ class Contact:
     def _heard(self) -> None:
         self._status.last_seen = self._to.clock()
         if self.liveness.misses or not self.liveness.seen:
-            self.came.set()
+            self._tell_come()
         for change in self.liveness.answered():
             key = self.device.id
             if change is Change.DISCOVERED:
@@ -292,9 +350,15 @@ class Contact:
                 self._to.publish(DeviceRecovered(device_key=key, protocol="bacnet"))
                 self._start_over()
 
+    def _tell_come(self) -> None:
+        self.came.set()
+        self.able.events = "unknown"
+        for tell in self.on_come:
+            tell()
+
     def _missed(self, error: BridgeError) -> None:
         now = self._to.monotonic()
-        self._failed("no answer", error.reason)
+        self._failed("no answer", error.reason, "no answer")
         changes = self.liveness.missed(now, error.reason, self._to.chance())
         if self.liveness.state != "down":
             self.liveness.retry_at = min(self.liveness.retry_at, now + CHECK_BEFORE_DOWN)
@@ -305,8 +369,11 @@ class Contact:
             self._to.publish(DeviceDown(device_key=self.device.id, protocol="bacnet", error=error.reason))
             self._flag_down()
 
-    def _failed(self, kind: str, reason: str) -> None:
+    def _failed(self, kind: str, reason: str, counted: str) -> None:
+        """Remember what went wrong and tell of it once a minute; `counted` is the device's own error."""
         self._status.errors += 1
+        known = counted in self._errors or len(self._errors) < MOST_KINDS
+        self._errors[counted if known else "other"] += 1
         self._status.last_error = reason
         self._to.faults.tell(self.device.id, kind, reason)
 

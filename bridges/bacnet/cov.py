@@ -9,6 +9,7 @@ from actors.core.values import PointStatus
 from bridges.bacnet.contact import Contact, Effects
 from bridges.bacnet.kinds import ANALOG
 from bridges.bacnet.network import DeviceError, Network
+from bridges.bacnet.objects import Subscription
 from bridges.config import BacnetDevice
 from bridges.outbox import Row
 
@@ -71,6 +72,21 @@ class Watched(Contact):
         found = self._points.get(point_id)
         return found is not None and found.subscribed
 
+    def subscriptions(self) -> list[Subscription]:
+        """Say how changes of each point come."""
+        now = self._to.monotonic()
+        return [
+            Subscription(
+                point_id=key,
+                object=each.name,
+                subscribed=each.subscribed,
+                told=each.subscribed and each.heard,
+                age=now - each.since if each.subscribed and math.isfinite(each.since) else None,
+                renews_in=max(0.0, each.renew - now) if math.isfinite(each.renew) else None,
+            )
+            for key, each in self._points.items()
+        ]
+
     async def _subscribe(self, now: float) -> None:
         """Subscribe to and renew some objects; a device that offers no COV is polled alone."""
         waiting = [
@@ -131,7 +147,7 @@ class Watched(Contact):
             reason = f"{each.untold} changes were not told"
         each.subscribed, each.untold = False, 0
         each.renew = self._to.monotonic() + 10 * COV_LIFETIME
-        self._failed("silent subscription", f"{each.name}: {reason}; it is polled")
+        self._failed("silent subscription", f"{each.name}: {reason}; it is polled", "silent subscription")
 
     async def _should_have_told(self, each: Object, before: Row, row: Row) -> bool:
         """Tell whether a reading differs from the last one by as much as the device tells of."""

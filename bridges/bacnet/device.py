@@ -81,7 +81,7 @@ class Device(Watched):
                 await self._sleep()
             except DeviceError as error:
                 # It lives, if not as it should.
-                self._failed("poll failed", error.reason)
+                self._failed("poll failed", error.reason, error.reason)
                 await asyncio.sleep(2.0)
             except BridgeError as error:
                 self._missed(error)
@@ -111,20 +111,30 @@ class Device(Watched):
 
     def status(self) -> DeviceStatus:
         """Say how the device is."""
-        return self._status.model_copy(
-            update={
-                "state": self.liveness.state,
-                "misses": self.liveness.misses,
-                "points": len(self._points),
-                "cov_points": sum(each.subscribed for each in self._points.values()),
-                "address": self.address or self.device.address,
-                "trouble": self.trouble,
-            }
-        )
+        told: dict[str, object] = {
+            "state": self.liveness.state,
+            "misses": self.liveness.misses,
+            "points": len(self._points),
+            "cov_points": sum(each.subscribed for each in self._points.values()),
+            "address": self.address or self.device.address,
+            "trouble": self.trouble,
+            "error_kinds": dict(self._errors),
+            "poll_ms": None if self.poll_seconds is None else round(1000 * self.poll_seconds, 3),
+        }
+        return self._status.model_copy(update=told | self._times.told())
 
     def names(self) -> dict[str, str]:
         """Give the objects of its points, such as `analog-input,1`, by point."""
         return {key: each.name for key, each in self._points.items()}
+
+    def point_of(self, obj: str) -> str | None:
+        """Give the point that is bound to an object, such as `analog-input,1`."""
+        return self._by_object.get(obj)
+
+    def value_of(self, point_id: str) -> PointValue | None:
+        """Give the last value of a point; none of what isn't one."""
+        row = self._rows.get(point_id)
+        return None if row is None else row[0]
 
     # Reading
 
@@ -158,7 +168,7 @@ class Device(Watched):
         wanted = [(self._points[key].name, ("present-value", "status-flags")) for key in keys]
         address = self.located()
         try:
-            async with self._turn:
+            async with self._asking():
                 found = await self.network.read_many(self.device.id, address, wanted)
         except DeviceError as error:
             self._heard()
@@ -196,7 +206,7 @@ class Device(Watched):
             flags = await self._flags(each)
         except DeviceError as error:
             why = error.reason
-            self._failed("read refused", f"{each.name}: {why}")
+            self._failed("read refused", f"{each.name}: {why}", why)
         self._take(key, each, raw, flags, self._to.clock(), why)
         return key
 
@@ -214,6 +224,9 @@ class Device(Watched):
             last, since, _ = self._rows.get(key, (None, at, 0))
             self._rows[key] = (last, since, fault)
             self.refused[key] = why or reason(raw)
+            if why is None:
+                # One of several in an answer; the others may be well.
+                self._failed("read refused", f"{each.name}: {self.refused[key]}", self.refused[key])
             return
         self.refused.pop(key, None)
         self._rows[key] = (value, at, to_status(flags))
@@ -273,11 +286,12 @@ class Device(Watched):
             self._heard()
             return await self.read(point_id)
         except BridgeError as error:
-            if isinstance(error, DeviceError):
+            refused = isinstance(error, DeviceError)
+            if refused:
                 self._heard()
-            self._failed("write failed", f"{each.name}: {error.reason}")
-            refused = isinstance(error, DeviceError) and not sent
-            kind = WriteFailedError if refused else WriteUnsureError
+            counted = error.reason if refused else "no answer"
+            self._failed("write failed", f"{each.name}: {error.reason}", counted)
+            kind = WriteFailedError if refused and not sent else WriteUnsureError
             raise kind(point_id, error.reason) from error
 
     async def priority_array(self, point_id: str) -> PriorityArray:

@@ -21,6 +21,7 @@ from bacpypes3.apdu import (
     ReadPropertyMultipleRequest,
     ReadPropertyRequest,
     RejectPDU,
+    SimpleAckPDU,
     SubscribeCOVRequest,
     WhoHasRequest,
     WhoIsRequest,
@@ -39,8 +40,9 @@ from bacpypes3.pdu import Address, GlobalBroadcast
 from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from actors.core.errors import BridgeError
+from bridges.bacnet.events import Notification, read_notification
 from bridges.bacnet.hardening import harden
-from bridges.bacnet.server import Server
+from bridges.bacnet.server import Noted, Server
 from bridges.bacnet.wire import decode
 from bridges.config import BacnetNetwork
 from bridges.outbox import FaultLog
@@ -118,12 +120,18 @@ class DeviceError(BridgeError):
 class Network:
     """Ask devices. Every call ends: with an answer, or with SilentError or DeviceError."""
 
-    def __init__(self, config: BacnetNetwork, commands: Callable[[], Any] | None = None) -> None:
-        """Open nothing yet; `commands` finds the command engine, for what is written to our own objects."""
+    def __init__(
+        self, config: BacnetNetwork, commands: Callable[[], Any] | None = None, noted: Noted | None = None
+    ) -> None:
+        """Open nothing yet.
+
+        `commands` finds the command engine, for what is written to our own objects; `noted` is told of it.
+        """
         self.config = config
-        self.server = Server(commands)
+        self.server = Server(commands, noted)
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
         self.on_announced: Callable[[Announced], None] = lambda found: None
+        self.on_event: Callable[[Address, Notification], None] = lambda sender, note: None
         self._net: Any = None
         self._app: Any = None
         self._turns = asyncio.Semaphore(IN_FLIGHT)
@@ -161,6 +169,8 @@ class Network:
         self._app.device_object.apduTimeout = round(config.timeout * 1000)
         self._app.device_object.numberOfApduRetries = config.retries
         self._app.do_UnconfirmedCOVNotificationRequest = self._notified
+        self._app.do_ConfirmedEventNotificationRequest = self._event_to_confirm
+        self._app.do_UnconfirmedEventNotificationRequest = self._event
         self._app.do_IAmRequest = self._announced
         self._app.do_IHaveRequest = self._has
         self.server.attach(self._app)
@@ -426,6 +436,21 @@ class Network:
         if value is not None:
             self.on_cov(process, apdu.pduSource, str(obj), value, flags)
 
+    async def _event_to_confirm(self, apdu: Any) -> None:
+        if not await self._event(apdu):
+            raise ExecutionError("services", "inconsistentParameters")
+        await self._app.response(SimpleAckPDU(context=apdu))
+
+    async def _event(self, apdu: Any) -> bool:
+        """Take a device's event; tell whether it makes sense."""
+        try:
+            note = read_notification(apdu)
+        except UNREADABLE as error:
+            self._faults.tell(self.config.id, "event", f"from {apdu.pduSource}: {error}"[:200])
+            return False
+        self.on_event(apdu.pduSource, note)
+        return True
+
     async def _announced(self, apdu: IAmRequest) -> None:
         try:
             kind, instance = apdu.iAmDeviceIdentifier
@@ -488,6 +513,6 @@ def _explained(device: str, error: Any, timeout: float) -> BridgeError:
     if isinstance(error, RejectPDU):
         return DeviceError(device, f"reject: {error.apduAbortRejectReason}", "reject")
     if isinstance(error, ErrorPDU):
-        code = getattr(error, "errorCode", None)
+        code = getattr(getattr(error, "errorType", error), "errorCode", None)
         return DeviceError(device, str(code) if code is not None else str(error), "error")
     return DeviceError(device, str(error) or type(error).__name__, "error")

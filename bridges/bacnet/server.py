@@ -4,6 +4,7 @@ Closes gaps of bacpypes3 0.0.110 as a server: every object can be written from t
 without lifetime fails, the list of services is wrong, and whoever likes can silence it.
 """
 
+import asyncio
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -63,6 +64,10 @@ _UNOFFERED: Final = frozenset(
     {"ReadRangeRequest", "WritePropertyMultipleRequest", "DeviceCommunicationControlRequest"}
 )
 _ALL_SLOTS: Final = 16
+
+
+Noted = Callable[[str, str, str, dict[str, Any]], None]
+"""Told (by whom, what, which point, details) of each command from the network; doesn't wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +196,9 @@ class Server:
     engine, as one from the page: noted, read back, refused with the device's reason.
     """
 
-    def __init__(self, commands: Callable[[], Any] | None) -> None:
-        """Take how to find the command engine; without one nothing can be written."""
-        self._commands = commands
+    def __init__(self, commands: Callable[[], Any] | None, noted: Noted | None = None) -> None:
+        """Take how to find the command engine, without which nothing can be written, and who notes writes."""
+        self._commands, self._noted = commands, noted
         self._app: Any = None
         self._objects: dict[str, Any] = {}
         self._points: dict[Any, str] = {}
@@ -332,27 +337,28 @@ class Server:
     async def _command(self, point_id: str, value: PointValue | None, priority: int, sender: str) -> None:
         by = f"bacnet {sender}"
         log.info("%s writes %s to %s at priority %d", by, value, point_id, priority)
+        action = "relinquish" if value is None else "write"
+        asked = {"priority": priority} if value is None else {"priority": priority, "value": value}
         try:
             if value is None:
-                await self._ask("relinquish", point_id, priority, by)
+                done = await self._ask("relinquish", point_id, priority, by)
             else:
-                await self._ask("write", point_id, WriteRequest(value=value, priority=priority), by)
-        except (BadInputError, ValueError):
-            raise ExecutionError("property", "valueOutOfRange") from None
-        except (ConflictError, WriteFailedError) as error:
-            log.info("%s may not write %s: %s", by, point_id, error)
-            raise ExecutionError("property", "writeAccessDenied") from None
-        except NotFoundError:
-            raise ExecutionError("object", "unknownObject") from None
-        except OpenCrateError as error:
-            log.warning("what %s wrote to %s was not carried out: %s", by, point_id, error)
-            raise ExecutionError("device", "operationalProblem") from None
+                done = await self._ask("write", point_id, WriteRequest(value=value, priority=priority), by)
+        except (OpenCrateError, ValueError) as error:
+            self._note(by, f"{action}_failed", point_id, asked | {"reason": str(error)[:300]})
+            raise _answer_to(error, by, point_id) from None
+        self._note(by, action, point_id, asked | {"old_value": done.old_value, "read_back": done.value})
+
+    def _note(self, by: str, action: str, point_id: str, detail: dict[str, Any]) -> None:
+        if self._noted is not None:
+            self._noted(by, action, point_id, detail)
 
     async def _ask(self, method: str, *args: Any) -> Any:
         if self._commands is None:
             raise ExecutionError("property", "writeAccessDenied")
-        call = getattr(self._commands(), method)
-        return await answered("commands", call.remote(*args), LONGEST_ANSWER / 1000)
+        # Looking it up may wait for another host: nobody else is to wait for that.
+        commands = await asyncio.to_thread(self._commands)
+        return await answered("commands", getattr(commands, method).remote(*args), LONGEST_ANSWER / 1000)
 
     async def _subscribe(self, apdu: Any, plain: Callable[[Any], Any]) -> None:
         if apdu.lifetime is None and apdu.issueConfirmedNotifications is not None:
@@ -379,6 +385,19 @@ class Server:
                 if name not in _UNOFFERED and hasattr(self._app, "do_" + name) and isinstance(bit, int):
                     supported[bit] = 1
         return supported
+
+
+def _answer_to(error: Exception, by: str, point_id: str) -> ExecutionError:
+    """Give what BACnet answers for what the command engine says."""
+    if isinstance(error, BadInputError | ValueError):
+        return ExecutionError("property", "valueOutOfRange")
+    if isinstance(error, NotFoundError):
+        return ExecutionError("object", "unknownObject")
+    if isinstance(error, ConflictError | WriteFailedError):
+        log.info("%s may not write %s: %s", by, point_id, error)
+        return ExecutionError("property", "writeAccessDenied")
+    log.warning("what %s wrote to %s was not carried out: %s", by, point_id, error)
+    return ExecutionError("device", "operationalProblem")
 
 
 def _properties(kind: str, node: Node) -> dict[str, Any]:

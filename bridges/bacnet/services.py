@@ -9,6 +9,7 @@ from actors.schedule.models import Period
 from bridges.bacnet.clocks import host_zone
 from bridges.bacnet.device import Device
 from bridges.bacnet.network import HIGHEST, Holder, Network, is_object
+from bridges.bacnet.objects import Subscription, create, delete
 from bridges.bacnet.probe import WAIT, Finding, Findings, Probe, Progress, Told
 from bridges.bacnet.schedules import (
     DeviceSchedule,
@@ -153,7 +154,36 @@ class Services:
         """Write the days of a device's calendar; give what is read back. Raises as `write_schedule` does."""
         return await write_calendar(self._keyed(device_key), instance, days)
 
+    # Objects
+
+    async def create_object(
+        self,
+        device_key: str,
+        kind: str,
+        instance: int | None = None,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> str:
+        """Have a device make an object; give its name. Raises NotFoundError, BadInputError, BridgeError."""
+        return await create(self._keyed(device_key), kind, instance, name, description)
+
+    async def delete_object(self, device_key: str, obj: str) -> None:
+        """Have a device remove an object. Raises NotFoundError, BadInputError, BridgeError."""
+        await delete(self._keyed(device_key), obj)
+
+    async def subscriptions(self, device_key: str) -> list[Subscription]:
+        """Say how changes of each of a device's points come. Raises NotFoundError."""
+        return self._keyed(device_key).subscriptions()
+
     # Who is meant
+
+    async def knows_device(self, device_key: str) -> None:
+        """Do nothing for a device that is there. Raises NotFoundError."""
+        self._keyed(device_key)
+
+    async def knows_network(self, network_id: str) -> None:
+        """Do nothing for a network that is there. Raises NotFoundError."""
+        self._network(network_id)
 
     def _keyed(self, device_key: str) -> Device:
         found = self._devices.get(device_key)

@@ -1,4 +1,4 @@
-"""What devices have logged of their own objects (Trend Log, ASHRAE 135-2020, 12.25)."""
+"""What devices have logged of their objects (Trend Log and Multiple, ASHRAE 135-2020, 12.25 and 12.30)."""
 
 import logging
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from bacpypes3.apdu import ReadRangeACK, ReadRangeRequest
 from bacpypes3.basetypes import (
     DateTime,
+    LogMultipleRecord,
     LogRecord,
     Range,
     RangeByPosition,
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PER_RECORD: Final = 36
 """Octets of a record, on the large side."""
+PER_MEMBER: Final = 8
+"""Octets that each further member of a Trend Log Multiple adds to a record."""
 MOST_RECORDS: Final = 200_000
 """Records of one log that are read for one hole."""
 _VALUES: Final = frozenset(
@@ -55,6 +58,24 @@ class Asks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A log of an object: `trend-log,1`, or one of the members of `trend-log-multiple,1`, from 0."""
+
+    name: str
+    place: int = 0
+    members: int = 1
+
+    @property
+    def multiple(self) -> bool:
+        """Whether its records have the values of several objects."""
+        return self.name.startswith("trend-log-multiple,")
+
+    def at_once(self, max_apdu: int) -> int:
+        """Give how many records fit an answer."""
+        return max(1, (max_apdu - 30) // (PER_RECORD + PER_MEMBER * (self.members - 1)))
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """What a log has of a time: samples in order, and from when on it knows."""
 
@@ -63,18 +84,20 @@ class Logged:
     """From this time on nothing is missing of what the log was made to keep."""
 
 
-async def find_logs(device: Asks, instance: int) -> dict[str, str]:
-    """Give the logs of a device's own present values: the log's name by the object's. Raises BridgeError."""
-    found: dict[str, str] = {}
-    for name in await device.objects():
-        if not name.startswith("trend-log,"):
-            continue
+async def find_logs(device: Asks, instance: int) -> dict[str, Source]:
+    """Give the logs of a device's own present values by object, one for each. Raises BridgeError."""
+    found: dict[str, Source] = {}
+    names = [
+        each for each in await device.objects() if each.startswith(("trend-log,", "trend-log-multiple,"))
+    ]
+    for name in sorted(names, key=lambda each: each.startswith("trend-log-multiple,")):
         try:
-            of = await device.ask(name, "log-device-object-property")
-            theirs = of.deviceIdentifier is not None and of.deviceIdentifier[1] != instance
-            if theirs or str(of.propertyIdentifier) != "present-value":
-                continue
-            found.setdefault(str(of.objectIdentifier), name)
+            listed = await device.ask(name, "log-device-object-property")
+            members = list(listed) if name.startswith("trend-log-multiple,") else [listed]
+            for place, of in enumerate(members):
+                theirs = of.deviceIdentifier is not None and of.deviceIdentifier[1] != instance
+                if not theirs and str(of.propertyIdentifier) == "present-value":
+                    found.setdefault(str(of.objectIdentifier), Source(name, place, len(members)))
         except (DeviceError, AttributeError, TypeError, LookupError) as error:
             log.info("%s of %s doesn't say of what it is: %s", name, instance, error)
     return found
@@ -90,30 +113,34 @@ async def read_clock(device: Asks, zone: tzinfo | None = None) -> DeviceClock:
     return DeviceClock.read(local, datetime.now(UTC), zone or host_zone())
 
 
-async def read_log(device: Asks, name: str, kind: str, start: int, end: int, clock: DeviceClock) -> Logged:
+async def read_log(
+    device: Asks, log_of: Source, kind: str, start: int, end: int, clock: DeviceClock
+) -> Logged:
     """Read what a log has of the time between `start` and `end` (ms, both excluded), of an object of a kind.
 
     By time; from a device that can't do that, all of the log by position. Raises BridgeError.
     """
     try:
-        return await _by_time(device, name, kind, start, end, clock)
+        return await _by_time(device, log_of, kind, start, end, clock)
     except DeviceError as error:
-        log.info("%s is read from its beginning: %s", name, error.reason)
-    return await _by_position(device, name, kind, start, end, clock)
+        log.info("%s is read from its beginning: %s", log_of.name, error.reason)
+    return await _by_position(device, log_of, kind, start, end, clock)
 
 
-async def _by_time(device: Asks, name: str, kind: str, start: int, end: int, clock: DeviceClock) -> Logged:
+async def _by_time(
+    device: Asks, log_of: Source, kind: str, start: int, end: int, clock: DeviceClock
+) -> Logged:
     date, time = to_bacnet(clock.to_local(start))
-    count = max(1, (device.max_apdu - 30) // PER_RECORD)
+    count = log_of.at_once(device.max_apdu)
     reference = DateTime(date=Date(date), time=Time(time))
     wanted = Range(byTime=RangeByTime(referenceTime=reference, count=count))
     samples: list[Sample] = []
     since: int | None = None
     for _ in range(MOST_RECORDS):
-        answer = await _range(device, name, wanted)
-        records = _records(answer)
+        answer = await _range(device, log_of.name, wanted)
+        records = _records(answer, log_of)
         first, last = bool(answer.resultFlags[0]), bool(answer.resultFlags[1])
-        fresh, latest = _samples(records, kind, start, end, clock)
+        fresh, latest = _samples(records, log_of, kind, start, end, clock)
         samples += fresh
         if since is None:
             # What is before the first record of the log is not known.
@@ -127,16 +154,16 @@ async def _by_time(device: Asks, name: str, kind: str, start: int, end: int, clo
 
 
 async def _by_position(
-    device: Asks, name: str, kind: str, start: int, end: int, clock: DeviceClock
+    device: Asks, log_of: Source, kind: str, start: int, end: int, clock: DeviceClock
 ) -> Logged:
-    count = max(1, (device.max_apdu - 30) // PER_RECORD)
+    count = log_of.at_once(device.max_apdu)
     samples: list[Sample] = []
     since, position = end, 1
     while position <= MOST_RECORDS:
         wanted = Range(byPosition=RangeByPosition(referenceIndex=position, count=count))
-        answer = await _range(device, name, wanted)
-        records = _records(answer)
-        fresh, latest = _samples(records, kind, start, end, clock)
+        answer = await _range(device, log_of.name, wanted)
+        records = _records(answer, log_of)
+        fresh, latest = _samples(records, log_of, kind, start, end, clock)
         samples += fresh
         since = min([since, *(at for at, _ in _times(records, clock))])
         if bool(answer.resultFlags[1]) or not records or latest >= end:
@@ -153,11 +180,11 @@ async def _range(device: Asks, name: str, wanted: Range) -> Any:
     return await device.request(request, ReadRangeACK)
 
 
-def _records(answer: Any) -> list[Any]:
+def _records(answer: Any, log_of: Source) -> list[Any]:
     try:
         if not answer.itemCount:
             return []
-        return list(answer.itemData.cast_out(ListOf(LogRecord)))
+        return list(answer.itemData.cast_out(ListOf(LogMultipleRecord if log_of.multiple else LogRecord)))
     except UNREADABLE as error:
         raise DeviceError("log", f"records that can't be read: {error}"[:200], "decode") from error
 
@@ -171,18 +198,26 @@ def _times(records: list[Any], clock: DeviceClock) -> Iterator[tuple[int, Any]]:
 
 
 def _samples(
-    records: list[Any], kind: str, start: int, end: int, clock: DeviceClock
+    records: list[Any], log_of: Source, kind: str, start: int, end: int, clock: DeviceClock
 ) -> tuple[list[Sample], int]:
     """Give the samples among records, and the time of the last record."""
     found: list[Sample] = []
     latest = start
     for at, record in _times(records, clock):
         latest = max(latest, at)
-        choice = getattr(record.logDatum, "_choice", None)
+        datum = _datum(record, log_of)
+        choice = getattr(datum, "_choice", None)
         if choice not in _VALUES or not start < at < end:
             continue
-        raw = getattr(record.logDatum, choice)
-        value, fault = to_point(kind, raw)
+        value, fault = to_point(kind, getattr(datum, choice))
         if value is not None and not fault:
-            found.append((at, value, to_status(record.statusFlags)))
+            found.append((at, value, to_status(getattr(record, "statusFlags", None))))
     return found, latest
+
+
+def _datum(record: Any, log_of: Source) -> Any:
+    """Give a record's value of the object that is meant; None where it has none, such as of a log's start."""
+    if not log_of.multiple:
+        return record.logDatum
+    values = list(record.logData.logData or ())
+    return values[log_of.place] if log_of.place < len(values) else None

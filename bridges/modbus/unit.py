@@ -198,9 +198,7 @@ class Unit:
             "poll_ms": None if self.poll_seconds is None else round(1000 * self.poll_seconds, 3),
             "error_kinds": dict(self._errors),
         }
-        if spread := self._times.spread():
-            told |= dict(zip(("answer_ms", "answer_ms_p95", "answer_ms_max"), spread, strict=True))
-        return self._status.model_copy(update=told)
+        return self._status.model_copy(update=told | self._times.told())
 
     def _register(self, point_id: str) -> Register:
         wanted = self._points.get(point_id)

@@ -41,6 +41,19 @@ CALENDAR = {
     "description": "of the city",
     "entries": [{"period": {"kind": "date", "month": 12, "day": 25}, "label": "Christmas"}],
 }
+DEVICE_DAYS = [{"kind": "date", "month": 12, "day": 25}]
+DEVICE_SCHEDULE = {
+    "kind": "analog",
+    "default_value": 18.0,
+    "week": [{"weekday": 1, "time": "07:00", "value": 21.0}],
+    "exceptions": [
+        {
+            "priority": 10,
+            "period": DEVICE_DAYS[0],
+            "entries": [{"time": "00:00", "value": None}],
+        }
+    ],
+}
 ENDPOINT = {
     "name": "CMMS",
     "url": "https://cmms.example.org/hook",
@@ -201,6 +214,9 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
         "read_count": 1,
     },
     ("POST", "/api/discovery/scan"): {"protocol": "bacnet", "networks": ["ip"], "low": 1, "high": 1000},
+    ("POST", "/api/discovery/ignore"): {"ids": [1]},
+    ("POST", "/api/discovery/restore"): {"ids": [1]},
+    ("POST", "/api/discovery/{device_id}/proposal"): {"name": "AHU-1", "points": ["analog-input-1"]},
     ("POST", "/api/discovery/accept"): {"devices": [{"id": 1, "name": "AHU-1"}]},
     ("POST", "/api/discovery/{device_id}/accept"): {
         "name": "AHU-1",
@@ -208,7 +224,22 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
         "changes": [{"point_key": "analog-input-1", "name": "Zone", "group": "", "tags": ["zone"]}],
         "grouping": True,
     },
+    ("PUT", "/api/schedules/bacnet/{device_key}/schedules/{instance}"): DEVICE_SCHEDULE,
+    ("PUT", "/api/schedules/bacnet/{device_key}/calendars/{instance}"): {"days": DEVICE_DAYS},
+    ("POST", "/api/discovery/bacnet/devices/{device_key}/restart"): {"how": "warmstart", "password": "x"},
+    ("POST", "/api/discovery/bacnet/devices/{device_key}/communication"): {
+        "speech": "disable-initiation",
+        "minutes": 5,
+        "password": "x",
+    },
+    ("POST", "/api/discovery/bacnet/devices/{device_key}/objects"): {
+        "object_type": "analog-value",
+        "instance": 7,
+        "name": "Setpoint",
+        "description": "of the room",
+    },
     ("POST", "/api/commissioning/sessions"): {"name": "AHU-1", "node_id": "1001", "note": "first"},
+    ("POST", "/api/commissioning/sessions/{session_id}/items"): {"also": ["alarm"]},
     ("PUT", "/api/commissioning/sessions/{session_id}"): {"name": "AHU-1", "note": "second"},
     ("PUT", "/api/commissioning/items/{item_id}"): {"state": "verified", "note": "21 °C"},
     ("POST", "/api/commissioning/items/{item_id}/verify"): {"low": 0.0, "high": 50.0, "priority": 8},
@@ -272,6 +303,9 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
 PARTS: Final = {
     "point_id": POINT,
     "node_id": "room-1",
+    "device_key": "1001",
+    "network_id": "ip",
+    "object_name": "analog-value,7",
     "entity_id": "ahu-1",
     "site_id": "north",
     "tag": "room",

@@ -92,7 +92,8 @@ def test_items_are_filtered_and_added(served: Served) -> None:
     able = {"readable": True, "alarmable": True}
     node = {"id": "1001/new", "node_type": "Point", "dis": "New", "parent_id": "1001", "capabilities": able}
     assert post(served, "/api/nodes", node).status_code == 201
-    assert post(served, path).json()["progress"]["total"] == 8
+    assert post(served, path).json()["progress"]["total"] == 7
+    assert post(served, path, {"also": ["alarm"]}).json()["progress"]["total"] == 8
     item = served.client.get(f"{ITEMS}/1", headers=served.admin).json()
     assert (item["session_id"], item["state"]) == (session["id"], "not_started")
 

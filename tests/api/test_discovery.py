@@ -142,12 +142,65 @@ def test_several_are_accepted_and_each_is_answered_for(served: Served) -> None:
     assert "nowhere" in answer["refused"]["1"]
 
 
+def test_what_a_person_wants_otherwise_is_shown_and_made_only_when_accepted(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    change = {
+        "point_key": "analog-input-1",
+        "name": "Hall",
+        "units": "percent",
+        "tags": ["hall"],
+        "group": "G",
+    }
+    shown = client.post("/api/discovery/3/proposal", json={"changes": [change]}, headers=admin).json()
+    [point] = shown["points"]
+    assert (point["name"], point["units"], point["tags"], point["group"]) == (
+        "Hall",
+        "percent",
+        ["hall"],
+        "G",
+    )
+    assert [each["name"] for each in shown["groups"]] == ["G"]
+    assert client.get("/api/nodes/1002", headers=admin).status_code == 404
+    wrong = client.post(
+        "/api/discovery/3/proposal", json={"changes": [change | {"point_key": "x"}]}, headers=admin
+    )
+    assert (wrong.status_code, wrong.json()["error"]["detail"][0]["field"]) == (422, "changes")
+    assert client.post("/api/discovery/3/proposal", json={"name": ""}, headers=admin).status_code == 422
+
+
+def test_profiles_are_listed_of_each_protocol(served: Served) -> None:
+    client, admin = served.client, served.admin
+    every = client.get("/api/discovery/profiles", headers=admin).json()["items"]
+    assert {each["protocol"] for each in every} == {"bacnet", "modbus"}
+    modbus = client.get("/api/discovery/profiles?protocol=modbus&limit=2", headers=admin).json()
+    assert len(modbus["items"]) == 2
+    assert modbus["next_cursor"]
+    assert {each["protocol"] for each in modbus["items"]} == {"modbus"}
+    assert client.get("/api/discovery/profiles?protocol=knx", headers=admin).status_code == 422
+
+
+def test_several_are_put_aside_and_brought_back(served: Served) -> None:
+    fill(served)
+    client, admin = served.client, served.admin
+    done = client.post("/api/discovery/ignore", json={"ids": [1, 3, 3, 99]}, headers=admin).json()
+    assert (done["changed"], set(done["refused"])) == ([1, 3], {"99"})
+    again = client.post("/api/discovery/ignore", json={"ids": [3, 2]}, headers=admin).json()
+    assert (again["changed"], "ignored" in again["refused"]["3"]) == ([2], True)
+    back = client.post("/api/discovery/restore", json={"ids": [1, 2]}, headers=admin).json()
+    assert back == {"changed": [1, 2], "refused": {}}
+    entries = client.get("/api/audit", headers=admin).json()["items"]
+    assert sum(each["action"] == "ignore_device" for each in entries) == 3
+    for body in ({"ids": []}, {"ids": [0]}, {"ids": ["x"]}, {}):
+        assert client.post("/api/discovery/ignore", json=body, headers=admin).status_code == 422
+
+
 def test_an_operator_may_look_and_not_accept(served: Served) -> None:
     fill(served)
     operator = served.login("otto", "operator")
     client = served.client
     assert client.get("/api/discovery/3/proposal", headers=operator).status_code == 200
-    for path in ("scan", "accept", "3/accept", "scans/1/cancel"):
+    for path in ("scan", "accept", "ignore", "restore", "3/proposal", "3/accept", "scans/1/cancel"):
         assert client.post(f"/api/discovery/{path}", json={}, headers=operator).status_code == 403
 
 
@@ -160,3 +213,8 @@ def test_a_site_that_is_away_is_said_so(served: Served) -> None:
             f"/api/discovery/{path}", json={"protocol": "bacnet"} if path == "scan" else None, headers=admin
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "site_unreachable")
+    many = client.post(
+        "/api/discovery/accept", json={"devices": [{"id": 1}, {"id": 3}]}, headers=admin
+    ).json()
+    assert (many["accepted"], set(many["refused"])) == ([], {"1", "3"})
+    assert client.post("/api/discovery/ignore", json={"ids": [1, 3]}, headers=admin).status_code == 503

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from api.web.alarms import urgency
+from api.web.bacnet import changes_words, device_link, lines_of, request_of, route_of
 from api.web.model import Model
 from api.web.pages import comfort, device_row, device_words, host_rows
 from api.web.registers import cells, summary
@@ -249,3 +250,41 @@ def test_registers_are_shown_in_each_byte_order() -> None:
 def test_what_came_of_a_look_is_said() -> None:
     assert summary(20, 0, 1) == "20 of 20 read, in 1 request."
     assert summary(20, 2, 5) == "18 of 20 read, in 5 requests. The device doesn't give the others."
+
+
+def test_a_devices_schedule_is_told_in_lines() -> None:
+    found = {
+        "default_value": None,
+        "week": [
+            {"weekday": 1, "time": "07:00", "value": 21.0},
+            {"weekday": 1, "time": "18:00", "value": None},
+        ],
+        "exceptions": [
+            {"priority": 3, "calendar": "calendar,1", "period": None, "entries": []},
+            {
+                "priority": 10,
+                "calendar": None,
+                "period": {"kind": "date", "year": None, "month": 12, "day": 25},
+                "entries": [{"time": "00:00", "value": False}],
+            },
+        ],
+    }
+    assert lines_of(found) == [
+        "Otherwise no value",
+        "Monday: 07:00 21.0, 18:00 no value",
+        "Priority 3, calendar,1: as otherwise",
+        "Priority 10, month 12, day 25: 00:00 False",
+    ]
+    assert lines_of({"days": []}) == ["no days"]
+    assert lines_of({"days": [{"kind": "date", "month": None}]}) == ["every day"]
+
+
+def test_a_device_is_asked_by_the_right_routes() -> None:
+    assert request_of("coldstart", "") == ("restart", {"how": "coldstart"})
+    silent = {"speech": "disable-initiation", "minutes": 15, "password": "x"}
+    assert request_of("disable-initiation", "x") == ("communication", silent)
+    assert request_of("enable", "") == ("communication", {"speech": "enable"})
+    assert route_of("schedule,12") == "schedules/12"
+    assert device_link("room/1", "north") == "/device?key=room%2F1&site=north"
+    assert changes_words(0, 0) == "it has no points"
+    assert changes_words(3, 1) == "2 of 3 points told by the device, 1 polled"

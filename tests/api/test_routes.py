@@ -32,6 +32,7 @@ WITHOUT_SITE = {
     "/api/export/backfills",
     "/api/export/targets/{target_id}/state",
     "/api/discovery/modbus/profiles",
+    "/api/discovery/profiles",
 }
 """Lists of the campus whose records belong to no site."""
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from actors.audit import trail as module
+from actors.audit.trail import Trail
 from actors.core.errors import UnreachableError
-from api import trail as module
-from api.trail import Trail
 from tests.api.conftest import Served
 
 POINT = "1001/analog-value-1"

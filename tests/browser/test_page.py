@@ -114,6 +114,7 @@ def test_every_view_fits_the_screen(visit: Visit) -> None:
         "/alarms",
         "/health",
         "/registers",
+        "/device?key=1001&site=north",
     ):
         page = visit.see(path)
         page.wait_for_timeout(1000)
@@ -218,6 +219,20 @@ def test_registers_of_a_modbus_unit_are_read(visit: Visit) -> None:
     page.get_by_label("Address, from 0").fill("60000")
     page.get_by_role("button", name="Read").click()
     expect(page.locator(".oc-table tbody tr").first).to_contain_text("illegal data address (2)")
+
+
+def test_a_bacnet_device_is_reached_from_the_health_view_and_told_the_time(visit: Visit) -> None:
+    visit.login()
+    page = visit.see("/health")
+    page.get_by_role("link", name="AHU-1 (1001)").click()
+    page.wait_for_url("**/device?key=1001&site=*")
+    main = page.locator(".oc-main")
+    expect(main).to_contain_text("points told by the device", timeout=PATIENCE)
+    page.get_by_role("button", name="Set its clock").click()
+    expect(page.get_by_role("status").filter(has_text="It was told the time")).to_be_visible()
+    # The simulated devices have no such service.
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="unrecognized-service")).to_be_visible()
 
 
 def test_discovery_offers_scans_and_shows_what_was_found(visit: Visit, admin: System) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from actors.alarm.models import LimitCondition, NewAlarmConfig, StaleCondition, StateCondition
 from actors.alarm.store import AlarmStore
-from actors.commissioning.engine import NOTE, CommissioningEngine
-from actors.commissioning.models import Item, ItemKind, ItemState, NewSession, VerifyRequest
+from actors.commissioning.engine import CommissioningEngine
+from actors.commissioning.models import Item, ItemKind, ItemState, MoreItems, NewSession, VerifyRequest
 from actors.commissioning.store import CommissioningStore
+from actors.commissioning.trials import NOTE, Trials
 from actors.commissioning.verify import trial
 from actors.core.errors import (
     BadInputError,
@@ -129,7 +130,8 @@ class World:
             )
         self.points.configure([PointConfig(id="d/b"), PointConfig(id="d/m")])
         self.see(20.0)
-        session = self.commissioning.create(NewSession(name="D", node_id="d"), self.nodes.subtree("d"), "ana")
+        new = NewSession(name="D", node_id="d", also=[ItemKind.ALARM, ItemKind.SCHEDULE])
+        session = self.commissioning.create(new, self.nodes.subtree("d"), "ana")
         self.session = self.commissioning.start(session.id, "ana")
         self.bridges = {"bacnet": InProcess(self.controller), "modbus": InProcess(self.register)}
         handles = (InProcess(self.nodes), InProcess(self.points), InProcess(self.overrides))
@@ -316,14 +318,15 @@ async def test_a_crash_in_the_middle_is_given_back_at_the_next_start(world: Worl
     wrote = asyncio.Event()
 
     async def die(node: Node, write: Any, steps: Any) -> None:
-        await CommissioningEngine._try_write(first, node, write, steps)
+        await Trials._try_write(trials, node, write, steps)
         wrote.set()
         await asyncio.Event().wait()
 
     async def nothing(node: Node, write: Any, steps: Any) -> None:
         """A process that is killed gives nothing back."""
 
-    first._try_write, first._try_restore = die, nothing  # type: ignore[method-assign]
+    trials = first._trials
+    trials._try_write, trials._try_restore = die, nothing  # type: ignore[method-assign]
     task = asyncio.create_task(first.verify(world.item(ItemKind.WRITE, point).id, ANY, "ana"))
     await wrote.wait()
     task.cancel()
@@ -344,7 +347,7 @@ async def test_a_command_that_came_after_a_crash_is_left_alone(world: World) -> 
     async def nothing(node: Node, write: Any, steps: Any) -> None:
         """A process that is killed gives nothing back."""
 
-    first._try_restore = nothing  # type: ignore[method-assign]
+    first._trials._try_restore = nothing  # type: ignore[method-assign]
     await first.verify(world.item(ItemKind.WRITE).id, ANY, "ana")
     assert [each.note for each in world.overrides.everything()] == [NOTE]
     await world.commands.write("d/b", WriteRequest(value=30.0), "bo")
@@ -425,3 +428,38 @@ async def test_a_schedule_is_verified_when_it_commands_the_point_in_its_kind(wor
     world.schedules.assign(right.id, "d/b")
     good = await engine.verify(item.id, ANY, "ana")
     assert (good.state, good.steps[0].value) == (ItemState.VERIFIED, 19.0)
+
+
+async def test_items_are_for_what_points_can_do_and_what_they_have(world: World) -> None:
+    engine = world.engine()
+    world.nodes.create(Node(id="e", node_type=NodeType.EQUIP, dis="E"))
+    able = NodeCapabilities(readable=True, writable=True, alarmable=True, schedulable=True)
+    world.nodes.create(
+        Node(id="e/1", node_type=NodeType.VIRTUAL_POINT, dis="One", parent_id="e", capabilities=able)
+    )
+    session = await engine.create(NewSession(name="E", node_id="e"), "ana")
+
+    def kinds() -> list[str]:
+        return [each.kind.value for each in world.commissioning.items(session.id)[0]]
+
+    assert kinds() == ["read", "write"]
+    world.alarms.create_config(
+        NewAlarmConfig(node_id="e/1", condition=LimitCondition(high=30.0), enabled=False)
+    )
+    elsewhere = NewAlarmConfig(node_id="d/b", condition=LimitCondition(high=30.0))
+    world.alarms.create_config(elsewhere)
+    assert (await engine.add_items(session.id, MoreItems())).progress.total == 3
+    plan = world.schedules.create(NewSchedule(name="Heat", kind=Kind.ANALOG, default_value=19.0, zone="UTC"))
+    world.schedules.assign(plan.id, "e/1")
+    assert (await engine.add_items(session.id, MoreItems())).progress.total == 4
+    assert kinds() == ["read", "write", "alarm", "schedule"]
+
+
+async def test_items_of_what_is_not_configured_are_made_when_asked_for(world: World) -> None:
+    engine = world.engine()
+    more = await engine.add_items(world.session.id, MoreItems(also=[ItemKind.ALARM]))
+    assert more.progress.total == 8
+    with pytest.raises(NotFoundError):
+        await engine.create(NewSession(name="X", node_id="nothing"), "ana")
+    with pytest.raises(NotFoundError):
+        await engine.add_items(99, MoreItems())

@@ -60,7 +60,13 @@ def test_what_a_point_can_do_is_what_is_verified() -> None:
         capabilities=NodeCapabilities(readable=True, historizable=True),
     )
     equip = Node(id="1001", node_type=NodeType.EQUIP, dis="AHU", capabilities=NodeCapabilities(readable=True))
-    found = [(item.node_id, item.kind, item.dis) for item in items_for([equip, point, sensor])]
+    assert [item.kind for item in items_for([equip, point, sensor])] == [
+        ItemKind.READ,
+        ItemKind.WRITE,
+        ItemKind.READ,
+    ]
+    configured = {ItemKind.ALARM: ["1001/av-1"], ItemKind.SCHEDULE: ["1001/av-1", "1002/av-9"]}
+    found = [(item.node_id, item.kind, item.dis) for item in items_for([equip, point, sensor], configured)]
     assert found == [
         ("1001/av-1", ItemKind.READ, "Setpoint"),
         ("1001/av-1", ItemKind.WRITE, "Setpoint"),
@@ -82,7 +88,7 @@ def test_there_is_one_item_for_each_capability_but_history(able: list[tuple[bool
         )
         for number, each in enumerate(able)
     ]
-    items = items_for(nodes)
+    items = items_for(nodes, also=[ItemKind.ALARM, ItemKind.SCHEDULE])
     assert len(items) == sum(sum(each[:4]) for each in able)
     assert len({(item.node_id, item.kind) for item in items}) == len(items)
 

@@ -9,6 +9,9 @@ import pytest
 
 from actors.alarm.models import LimitCondition, Severity
 from actors.alarm.store import AlarmStore
+from actors.bus.bus import EventBus
+from actors.bus.events import EntityDeleted, event_json
+from actors.bus.frames import Frame
 from actors.core.errors import BadInputError, ConflictError, NotFoundError, UnreachableError
 from actors.discovery.engine import DiscoveryEngine
 from actors.discovery.models import (
@@ -90,6 +93,7 @@ class World:
             "alarms": Flaky(self.alarms),
         }
         self.bacnet, self.modbus = FakeBridge(), FakeBridge()
+        self.bus = EventBus("north")
         self.engines: list[DiscoveryEngine] = []
         self.nodes.create(Node(id="north", node_type=NodeType.SITE, dis="North"))
         self.nodes.create(Node(id="floor", node_type=NodeType.SPACE, dis="Floor", parent_id="north"))
@@ -102,6 +106,7 @@ class World:
             InProcess(self.flaky["alarms"]),
             {"bacnet": InProcess(self.bacnet), "modbus": InProcess(self.modbus)},
             {"ip": "bacnet", "ip2": "bacnet", "mb": "modbus"},
+            bus=InProcess(self.bus),
             round_=0.01,
             retry=0.01,
         )
@@ -620,3 +625,34 @@ async def test_a_bacnet_profile_names_the_objects_that_are_there(world: World) -
     assert world.nodes.get("1001/analog-input-1").dis == "Room Temp"
     assert "1001/analog-input-77" not in world.made()
     assert any(each.condition.kind == "limit" for each in world.alarms.configs()[0])
+
+
+async def test_a_device_whose_nodes_are_deleted_can_be_accepted_again_by_itself(world: World) -> None:
+    engine = await world.engine()
+    kept, gone = world.find(), world.find(device("1002"))
+    for each in (kept, gone):
+        await engine.accept(each.id, AcceptRequest(), "ana")
+    world.nodes.delete("1001/analog-input-1")
+    world.nodes.delete("1002", recursive=True)
+    deleted = EntityDeleted(entity_id="1002")
+    await world.bus.publish([Frame("entity_deleted", 1, b"[" + event_json(deleted) + b"]")])
+    await until(lambda: world.discovery.get(gone.id).state is DeviceState.DISCOVERED)
+    found = world.discovery.get(gone.id)
+    assert (found.created_node_ids, found.changed_by) == ([], "discovery")
+    assert world.discovery.get(kept.id).state is DeviceState.ACCEPTED
+    assert {each.node_id.partition("/")[0] for each in world.alarms.configs()[0]} == {"1001"}
+    await engine.accept(gone.id, AcceptRequest(), "ana")
+    assert await engine.release_gone() == []
+
+
+async def test_what_was_deleted_while_the_engine_was_away_is_given_back_at_its_start(world: World) -> None:
+    first = await world.engine()
+    found = world.find()
+    await first.accept(found.id, AcceptRequest(), "ana")
+    await first.stop()
+    world.nodes.delete("1001", recursive=True)
+    world.flaky["nodes"].at = "ids"
+    await world.engine()
+    await asyncio.sleep(0.03)
+    world.flaky["nodes"].at = ""
+    await until(lambda: world.discovery.get(found.id).state is DeviceState.DISCOVERED)

@@ -13,7 +13,7 @@ from actors.backup import files
 from actors.bus.events import DeviceAccepted, DeviceDiscovered, DiscoveryScanComplete
 from actors.core import sqlite
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
-from actors.discovery import store as store_module
+from actors.discovery import scans as scans_module
 from actors.discovery.logic import refusal
 from actors.discovery.models import DeviceState, FoundDevice, FoundPoint, ScanState
 from actors.discovery.schema import MIGRATIONS
@@ -243,7 +243,7 @@ def test_scans_that_a_crash_cut_off_are_failed(world: World) -> None:
 
 
 def test_old_scans_are_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "KEEP_SCANS", 3)
+    monkeypatch.setattr(scans_module, "KEEP_SCANS", 3)
     for _ in range(5):
         world.store.finish_scan(world.store.begin_scan("bacnet", [], "ana").id, 0, 0)
     assert [each.id for each in world.store.scans()[0]] == [5, 4, 3]

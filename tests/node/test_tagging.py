@@ -14,6 +14,8 @@ from actors.node.tagging import suggest_equip_tags, suggest_point_tags, words
         ("Energy kWh", "holding", "kilowatt-hours", {"energy", "elec"}),
         ("Active Power", "holding", "kilowatts", {"power", "sensor"}),
         ("ZN CO2", "analog-input", "parts-per-million", {"zone", "co2", "sensor"}),
+        ("Zone CO2", "analog-input", None, {"zone", "co2", "sensor"}),
+        ("Garage CO", "analog-input", None, {"co", "sensor"}),
         ("Fan Status", "binary-input", None, {"fan", "status", "sensor"}),
     ],
 )
@@ -23,6 +25,11 @@ def test_names_units_and_types_give_tags(name: str, kind: str, units: str | None
 
 def test_a_setpoint_is_no_sensor() -> None:
     assert "sensor" not in suggest_point_tags("Zone Temp Setpoint", "analog-input", "degrees-celsius")
+
+
+def test_co2_is_not_co() -> None:
+    assert "co" not in suggest_point_tags("Zone CO2", "analog-input", "parts-per-million")
+    assert "co2" not in suggest_point_tags("Garage CO", "analog-input", "parts-per-million")
 
 
 def test_equipment_is_known_by_its_name() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from actors.alarm.store import AlarmStore
 from actors.bus.events import Event
 from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
@@ -60,6 +61,7 @@ class Bench:
         self.simulator, self.nodes = simulator, nodes
         self.points = PointStore("north", _Changes(), lambda frame: None)
         self.history: HistoryStore | None = None
+        self.alarms: AlarmStore | None = None
         self.events: list[Event] = []
         self.bridges: list[BacnetBridge] = []
 
@@ -88,6 +90,7 @@ class Bench:
             InProcess(self.points),
             self.events.append,
             history=InProcess(self.history) if self.history is not None else None,
+            alarms=(lambda: InProcess(self.alarms)) if self.alarms is not None else None,
             backoff=QUICK,
         )
         self.bridges.append(bridge)

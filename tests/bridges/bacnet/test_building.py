@@ -42,7 +42,11 @@ async def test_values_of_a_small_controller_arrive(bench: Bench) -> None:
     assert not any(bench.status(node.id) for node in nodes)
     (status,) = await bridge.status()
     assert (status.state, status.points, status.cov_points) == ("online", len(nodes), 0)
-    assert (status.vendor, status.errors) == (devices.VENDOR, 0)
+    assert (status.vendor, status.firmware, status.errors) == (devices.VENDOR, devices.FIRMWARE, 0)
+    assert (status.answer_ms or 0) > 0
+    assert (status.answer_ms_max or 0) >= (status.answer_ms_p95 or 0) > 0
+    assert (status.poll_ms or 0) > 0
+    assert {each.name for each in bridge.measures()} >= {"opencrate_device_answer_seconds"}
     assert bench.told() == ["device_discovered"]
     assert (await bridge.health()).state is HealthState.HEALTHY
 
@@ -62,6 +66,8 @@ async def test_an_object_that_is_not_there_flags_only_its_point(bench: Bench) ->
     health = await bridge.health()
     assert health.state is HealthState.DEGRADED
     assert "1101/analog-input-77: unknown-object" in health.reasons[0]
+    (status,) = await bridge.status()
+    assert status.error_kinds == {"unknown-object": status.errors}
 
 
 async def test_a_broken_sensor_is_flagged_and_stays_so_after_a_read(bench: Bench) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from bacpypes3.apdu import AbortReason
-from bacpypes3.primitivedata import ObjectIdentifier
+from bacpypes3.basetypes import TimeStamp
+from bacpypes3.primitivedata import ObjectIdentifier, Unsigned
 
 from actors.core.values import PointStatus
 from actors.node.models import Node
@@ -179,6 +180,37 @@ async def test_a_device_that_started_again_is_subscribed_to_again(
     app.forget_subscriptions()
     app.i_am()
     await until(lambda: app.asked.count("SubscribeCOVRequest") == 6)
+    await asyncio.sleep(0.1)
+    app.objectName["input 1"].presentValue = 41.0
+    await until(lambda: lab.value("7/analog-input-1") == 41.0, 5)
+
+
+async def test_a_device_that_started_again_in_silence_is_found_out(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    own = app.device_object
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7))
+    unit = bridge._devices["7"]
+    await until(lambda: unit.status().cov_points == 3)
+    # It has none of the properties that would tell: each is asked for once.
+    assert await unit.check_restart() is False
+    asked = len(app.asked)
+    assert await unit.check_restart() is False
+    assert len(app.asked) <= asked + 1
+    unit._lacks.clear()
+    own.timeOfDeviceRestart = TimeStamp(sequenceNumber=Unsigned(1))
+    own.lastRestartReason, own.databaseRevision = "coldstart", 1
+    assert await unit.check_restart() is False
+    own.databaseRevision = 2
+    assert await unit.check_restart() is True
+    assert unit.status().cov_points == 3
+    come: list[str] = []
+    unit.on_come.append(lambda: come.append("again"))
+    app.forget_subscriptions()
+    own.timeOfDeviceRestart = TimeStamp(sequenceNumber=Unsigned(2))
+    before = app.asked.count("SubscribeCOVRequest")
+    assert await unit.check_restart() is False
+    assert come == ["again"]
+    await until(lambda: app.asked.count("SubscribeCOVRequest") == before + 3)
     await asyncio.sleep(0.1)
     app.objectName["input 1"].presentValue = 41.0
     await until(lambda: lab.value("7/analog-input-1") == 41.0, 5)

@@ -89,6 +89,19 @@ class Commands:
         )
 
 
+class Audit:
+    """An audit log that can be away."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, str, dict[str, Any]]] = []
+        self.away = False
+
+    def add(self, *entry: Any) -> None:
+        if self.away:
+            raise UnreachableError("audit@campus", "the link is cut")
+        self.entries.append(entry)  # type: ignore[arg-type]
+
+
 class Client(Application):  # type: ignore[misc]
     """A workstation of somebody else."""
 
@@ -106,6 +119,7 @@ class Shared:
 
     def __init__(self, bench: Bench, bridge: BacnetBridge, client: Client, commands: Commands) -> None:
         self.bench, self.bridge, self.client, self.commands = bench, bridge, client, commands
+        self.audit = Audit()
         config = next(iter(bridge._networks.values())).config
         self.at = Address(f"127.0.0.1:{config.port}")
         self.server = next(iter(bridge._networks.values())).server
@@ -144,7 +158,7 @@ async def shared(
 
     monkeypatch.setattr(share, "SHARE", 0.05)
     monkeypatch.setattr(share, "CHOOSE", 0.2)
-    commands = Commands()
+    commands, audit = Commands(), Audit()
     served = [AIR, FAN, {"point": MODE, "object": "multi-state-value,7"}, "#indoor", "north/nobody"]
     network = BacnetNetwork.model_validate(lab.network().model_dump() | {"serve": served})
     made = [
@@ -161,6 +175,7 @@ async def shared(
         InProcess(nodes),
         InProcess(lab.points),
         commands=lambda: InProcess(commands),
+        audit=lambda: InProcess(audit),
     )
     lab.bridges.append(bridge)
     lab.points.configure([PointConfig(id=each) for each in VALUES])
@@ -176,6 +191,7 @@ async def shared(
     device = DeviceObject(objectIdentifier=("device", 999), objectName="client", vendorIdentifier=999)
     client = Client.from_object_list([device, port])
     shared = Shared(lab, bridge, client, commands)
+    shared.audit = audit
     for point_id, value in VALUES.items():
         shared.set(point_id, value)
     await until(lambda: len(shared.server.objects) == 4)
@@ -355,3 +371,24 @@ async def test_without_a_command_engine_nothing_can_be_commanded(tmp_path: Path)
     server = module.Server(None)
     await server.step([Served(AIR)], {AIR: virtual(AIR, writable=True)}, [(AIR, 1.0, 0)])
     assert server.objects == {}
+
+
+async def test_what_others_write_is_in_the_audit_log_also_when_that_was_away(shared: Shared) -> None:
+    await shared.write(AIR, Real(21.5))
+    await until(lambda: len(shared.audit.entries) == 1)
+    by, action, target, detail = shared.audit.entries[0]
+    assert by.startswith("bacnet ")
+    assert (action, target) == ("write", AIR)
+    expected = {"site": "north", "priority": 8, "value": 21.5, "old_value": None, "read_back": 21.5}
+    assert {key: detail[key] for key in expected} == expected
+    shared.audit.away = True
+    shared.commands.refuses = WriteFailedError(AIR, "write-access-denied")
+    with pytest.raises(ErrorRejectAbortNack):
+        await shared.write(AIR, Real(22.5))
+    shared.commands.refuses = None
+    await shared.write(AIR, Null(()))
+    assert len(shared.audit.entries) == 1
+    shared.audit.away = False
+    await until(lambda: len(shared.audit.entries) == 3)
+    assert {each[1] for each in shared.audit.entries[1:]} == {"write_failed", "relinquish"}
+    assert "write-access-denied" in str(shared.audit.entries)

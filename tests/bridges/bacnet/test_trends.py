@@ -12,6 +12,9 @@ from bacpypes3.apdu import ReadRangeACK
 from bacpypes3.basetypes import (
     DateTime,
     DeviceObjectPropertyReference,
+    LogData,
+    LogDataLogData,
+    LogMultipleRecord,
     LogRecord,
     LogRecordLogDatum,
     LogStatus,
@@ -21,7 +24,7 @@ from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.constructeddata import ListOf
 from bacpypes3.errors import ExecutionError
 from bacpypes3.local.object import Object as LocalObject
-from bacpypes3.object import TrendLogObject
+from bacpypes3.object import TrendLogMultipleObject, TrendLogObject
 from bacpypes3.primitivedata import Date, Null, Real, Time
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +35,7 @@ from actors.history.store import HistoryStore
 from actors.point.store import PointStore
 from bridges.bacnet import backfill as module
 from bridges.bacnet.clocks import DeviceClock, from_bacnet, to_bacnet
-from bridges.bacnet.trends import read_clock, read_log
+from bridges.bacnet.trends import Source, find_logs, read_clock, read_log
 from tests.bridges.bacnet.conftest import Bench, _Changes, device, point, until
 from tests.bridges.bacnet.rogues import Rogue, Rogues
 
@@ -42,6 +45,10 @@ VIENNA = ZoneInfo("Europe/Vienna")
 
 class Log(LocalObject, TrendLogObject):  # type: ignore[misc]
     """A trend log."""
+
+
+class Multiple(LocalObject, TrendLogMultipleObject):  # type: ignore[misc]
+    """A trend log of several objects."""
 
 
 def record(at: datetime, value: float | None) -> LogRecord:
@@ -60,6 +67,7 @@ class Logger:
         self.records: list[tuple[datetime, Any]] = []
         self.first = 1
         """Sequence number of the first record."""
+        self.kind: Any = LogRecord
         self.requests = 0
         self.log = Log(
             objectIdentifier=("trend-log", 1),
@@ -99,7 +107,7 @@ class Logger:
                 [int(bool(part) and start == 0), int(bool(part) and start + len(part) >= total), 0]
             ),
             itemCount=len(part),
-            itemData=AnyValue(ListOf(LogRecord)(part)),
+            itemData=AnyValue(ListOf(self.kind)(part)),
             context=apdu,
         )
         if wanted.byPosition is None and part:
@@ -229,7 +237,7 @@ async def test_a_long_log_is_read_in_parts(rogues: Rogues, recorded: Bench, by_t
     clock = DeviceClock(timedelta(0), timedelta(0))
     low = clock.to_ms(start + timedelta(minutes=50))
     high = clock.to_ms(start + timedelta(minutes=150))
-    found = await read_log(unit, "trend-log,1", "analog-input", low, high, clock)
+    found = await read_log(unit, Source("trend-log,1"), "analog-input", low, high, clock)
     assert [value for _, value, _ in found.samples] == [float(minute) for minute in range(51, 150)]
     assert found.samples[0][0] == clock.to_ms(start + timedelta(minutes=51))
     assert found.since == low
@@ -294,6 +302,72 @@ async def test_a_log_that_says_nonsense_is_an_error_and_nothing_more(rogues: Rog
     unit = bridge._devices["7"]
     await until(lambda: unit.liveness.state == "online" and unit._known)
     clock = DeviceClock(timedelta(0), timedelta(0))
-    found = await read_log(unit, "trend-log,1", "analog-input", 0, 4_000_000_000_000, clock)
+    found = await read_log(unit, Source("trend-log,1"), "analog-input", 0, 4_000_000_000_000, clock)
     assert found.samples == []
     await asyncio.sleep(0)
+
+
+def row(at: datetime, *values: float | None) -> LogMultipleRecord:
+    data = [
+        LogDataLogData(nullValue=Null(())) if value is None else LogDataLogData(realValue=Real(value))
+        for value in values
+    ]
+    date, time = to_bacnet(at)
+    return LogMultipleRecord(
+        timestamp=DateTime(date=Date(date), time=Time(time)), logData=LogData(logData=data)
+    )
+
+
+@pytest.mark.parametrize("by_time", [True, False])
+async def test_a_log_of_several_objects_fills_the_holes_of_each(
+    rogues: Rogues, recorded: Bench, history: HistoryStore, by_time: bool
+) -> None:
+    app = rogues.add(7, 11, points=3, max_apdu=206)
+    logger = Logger(app, "analog-input,3", by_time=by_time)
+    logger.kind = LogMultipleRecord
+    members = [("analog-input,1", None), ("analog-input,2", None), ("analog-input,9", ("device", 8))]
+    references = [
+        DeviceObjectPropertyReference(
+            objectIdentifier=obj, propertyIdentifier="present-value", deviceIdentifier=of
+        )
+        for obj, of in members
+    ]
+    app.add_object(
+        Multiple(
+            objectIdentifier=("trend-log-multiple", 1),
+            objectName="logs",
+            enable=True,
+            stopWhenFull=False,
+            bufferSize=1000,
+            loggingType="polled",
+            logInterval=100,
+            logDeviceObjectProperty=references,
+        )
+    )
+    now = now_ms()
+    start, end = now - 600_000, now - 60_000
+    for number in (1, 2):
+        history.load(f"7/analog-input-{number}", [start, end], [1.0, 1.0])
+    history.note_gap("*", start, end, GapKind.LOST, GapReason.HOST_OFF)
+    for minute in range(-2, 9):
+        at = local(start) + timedelta(minutes=minute)
+        second = None if minute == 5 else 200.0 + minute
+        logger.records.append((at, row(at, 100.0 + minute, second, 300.0)))
+    started = LogMultipleRecord(
+        timestamp=logger.records[0][1].timestamp, logData=LogData(logStatus=LogStatus([1, 0, 0]))
+    )
+    logger.records.insert(0, (logger.records[0][0], started))
+    bridge = await recorded.bridge([device(7, cov=False)], [point("analog-input", n, 7) for n in (1, 2)])
+    await until(lambda: recorded.value("7/analog-input-2") == 2.0)
+    unit = bridge._devices["7"]
+    found = await find_logs(unit, 7)
+    assert found == {
+        "analog-input,3": Source("trend-log,1"),
+        "analog-input,1": Source("trend-log-multiple,1", 0, 3),
+        "analog-input,2": Source("trend-log-multiple,1", 1, 3),
+    }
+    assert await bridge._backfill.fill(unit) == 15
+    values = [each.value for each in history.read("7/analog-input-2").samples if each.value is not None]
+    assert [each for each in values if float(each) > 200] == [201.0, 202.0, 203.0, 204.0, 206.0, 207.0, 208.0]
+    assert [gap.kind for gap in history.gaps("7/analog-input-1", start, end)] == [GapKind.BACKFILLED]
+    assert await bridge._backfill.fill(unit) == 0
