@@ -1,6 +1,7 @@
 """What routes depend on: the actors, the user and what the user may do, lists over all sites."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from actors.core.errors import (
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
+    NotStandingInError,
     UnreachableError,
 )
 from actors.core.remote import answered
@@ -23,6 +25,7 @@ from actors.core.store import MAX_PAGE
 from actors.node.models import Node
 from actors.user.models import Permission, User
 from api.places import Places
+from api.standin import NAME as STAND_IN
 
 CALL_TIMEOUT: Final = 10.0
 REMEMBERED: Final = 2.0
@@ -64,6 +67,8 @@ class SiteActors:
     """When the site last answered (ms); None for one that this process raised itself."""
     clock_skew: int | None = None
     """How far its host's clock was ahead of ours then (ms; negative: behind)."""
+    stood_in: frozenset[str] = frozenset()
+    """Actors whose calls the site's stand-in answers: they died while the site was away (`api.standin`)."""
     asleep: dict[str, asyncio.Event] = field(default_factory=dict)
     """Actors of a site that has just come back to which Ray has no connection yet; set once it has."""
     visits: int = 0
@@ -126,6 +131,11 @@ class SiteActors:
             except TimeoutError as error:
                 raise UnreachableError(name, f"no answer within {timeout:g} s") from error
             timeout -= time.monotonic() - began
+        if actor in self.stood_in:
+            # It may have come back since it was looked: then the call was not made, and is made there.
+            with contextlib.suppress(NotStandingInError):
+                stand_in = self.engines[STAND_IN]
+                return await ask(name, stand_in, "call", actor, method, args, {}, timeout=timeout)
         return await ask(name, self.actors()[actor], method, *args, timeout=timeout)
 
     def actors(self) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from pydantic import BaseModel, ValidationError
 from ray.exceptions import RayError
 
 from actors.core.clock import Clock, Timestamp, now_ms
-from actors.core.errors import OpenCrateError
+from actors.core.errors import OpenCrateError, UnreachableError
 from actors.core.health import Health
 from actors.core.host import clock_skew
 from actors.core.names import CAMPUS, NAMESPACE
 from actors.core.remote import answered
 from api.deps import Campus, SiteActors
 from api.raynode import sites_of
+from api.standin import NAME as STAND_IN
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ WAKING: Final = 5.0
 """Seconds for which an actor of a site that is back is asked again until it answers."""
 WAKE_PAUSE: Final = 0.1
 LOOKED_AT: Final = ("bus", "nodes", "points")
-"""A site is there when one of these answers."""
+"""A site is there when one of these answers, or its stand-in for one of them."""
 MAIN: Final = ("bus", "points", "nodes", "history", "alarms", "overrides", "commands")
 BRIDGES: Final = ("bacnet", "modbus")
 ENGINES: Final = (
@@ -44,7 +45,7 @@ ENGINES: Final = (
     "discovery_engine",
     "commissioning_engine",
     "backups",
-    "stand_in",
+    STAND_IN,
 )
 
 
@@ -241,7 +242,7 @@ class Federation:
             return
         if site.away is not None:
             log.info("site %s can be reached", site.id)
-            self._wake(site, site.actors().keys() - answers.keys())
+            self._wake(site, site.actors().keys() - answers.keys() - site.stood_in)
         best = min(answers.values(), key=lambda each: each.slack)
         site.come(self._clock(), best.host, best.ahead)
         seen = self._registry.sites[site.id]
@@ -263,6 +264,8 @@ class Federation:
         """Ask three actors; give their answers (of a site that is away the first), or why not."""
         until = asyncio.ALL_COMPLETED if site.away is None else asyncio.FIRST_COMPLETED
         asked = {asyncio.create_task(self._asked(site, name)): name for name in LOOKED_AT}
+        if STAND_IN in site.engines:
+            asked[asyncio.create_task(self._stood_in(site))] = STAND_IN
         waiting = set(asked)
         good: dict[str, _Answer] = {}
         reason = ""
@@ -281,9 +284,28 @@ class Federation:
         return good, reason
 
     async def _asked(self, site: SiteActors, name: str) -> "_Answer":
-        at, handle = self._clock(), getattr(site, name)
+        at, handle = self._clock(), site.actors()[name]
         health: Health = await answered(f"{name}@{site.id}", handle.health.remote(), PATIENCE)
         return _Answer(health.host, *clock_skew(health.time, at, self._clock()))
+
+    async def _stood_in(self, site: SiteActors) -> "_Answer":
+        """Ask the stand-in whose calls it answers; an answer when it does so for one of the three.
+
+        Actors that died while the site was away are started again within a minute after its return; until
+        then calls to them go to the stand-in, here as on the site's host.
+        """
+        try:
+            name = f"{STAND_IN}@{site.id}"
+            standing = await answered(name, site.engines[STAND_IN].standing.remote(), PATIENCE)
+        except OpenCrateError:
+            site.stood_in = frozenset()
+            raise
+        site.stood_in = frozenset(standing)
+        for each in site.stood_in & site.asleep.keys():
+            site.asleep.pop(each).set()
+        if not site.stood_in & set(LOOKED_AT):
+            raise UnreachableError(name, "it stands in for none of those that are looked at")
+        return await self._asked(site, STAND_IN)
 
     async def _handles(self, site: SiteActors, names: Iterable[str]) -> dict[str, Any]:
         """Look handles of a site up, by name; those that can't be had are left out."""
@@ -348,7 +370,9 @@ class Federation:
             return name
         finally:
             awake.set()
-            site.asleep.pop(name, None)
+            # Not that of a waking that has replaced this one.
+            if site.asleep.get(name) is awake:
+                del site.asleep[name]
 
     async def _name(self, site: SiteActors) -> None:
         """Take a site's display name from its model."""

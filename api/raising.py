@@ -21,6 +21,7 @@ from actors.bus.journal import JournalStore
 from actors.commissioning.engine import CommissioningEngine
 from actors.core.clock import now_ms
 from actors.core.errors import OpenCrateError
+from actors.core.later import Later
 from actors.core.names import CAMPUS, actor_name, find
 from actors.core.peer import Peer, bare
 from actors.discovery.engine import DiscoveryEngine
@@ -240,8 +241,8 @@ class Raiser:
                 points,
                 publish,
                 history=history,
-                commands=functools.partial(find, "commands", site.id),
-                alarms=functools.partial(find, "alarms", site.id),
+                commands=self._later("commands", site.id),
+                alarms=self._later("alarms", site.id),
                 audit=functools.partial(find, "audit", CAMPUS),
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
@@ -271,6 +272,11 @@ class Raiser:
             self.recipes[site][name] = Recipe(plain, args, kwargs)
         self.order.append((actor_name(name, site), handle))
         return handle
+
+    def _later(self, name: str, site: str) -> Later:
+        """Promise the handle of an actor that rises later."""
+        stand_in = (self.stand_ins or {}).get(site)
+        return Later(name, site, stand_in, None if stand_in is None else self._data / site / MARKS / name)
 
     def _ready(self, name: str, handle: Any) -> None:
         ray.get(handle.health.remote(), timeout=READY_TIMEOUT)

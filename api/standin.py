@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from actors.core.errors import NotFoundError, UnreachableError
+from actors.core.errors import NotFoundError, NotStandingInError, UnreachableError
 from actors.core.health import Health, HealthState
+from actors.core.later import Later
 from actors.core.names import actor_name
 from actors.core.peer import set_mark
 from api.actors import actor_class, is_async
@@ -21,6 +22,8 @@ from api.actors import actor_class, is_async
 log = logging.getLogger(__name__)
 
 NAME: Final = "stand_in"
+MEET_AGAIN: Final = 1.0
+"""Seconds between two looks for an actor that rises later."""
 LOOK: Final = 0.1
 """Seconds between two looks at whether an actor has come back."""
 ENDING: Final = 8.0
@@ -79,8 +82,30 @@ class StandIn:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self, recipes: dict[str, Recipe]) -> None:
-        """Learn how the site's actors are made, by name (`history`)."""
+        """Learn how the site's actors are made, by name (`history`), and meet those who rise after them."""
         self._recipes = recipes
+        laters = [
+            each
+            for recipe in recipes.values()
+            for each in (*recipe.args, *recipe.kwargs.values())
+            if isinstance(each, Later)
+        ]
+        self._keep(asyncio.create_task(self._meet(laters)))
+
+    async def _meet(self, laters: list[Later]) -> None:
+        while laters:
+            try:
+                await asyncio.to_thread(laters[0])
+            except Exception as error:
+                # Not there yet, or whatever Ray raises without its head.
+                log.debug("not met yet: %s", error)
+                await asyncio.sleep(MEET_AGAIN)
+            else:
+                laters = laters[1:]
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def begin(self, name: str) -> None:
         """Stand in for an actor whose process has ended; again for one that is stood in for changes nothing.
@@ -109,16 +134,18 @@ class StandIn:
             self._leave(name, place)
             raise
         log.warning("%s died while the head is away: standing in for it", full_name)
-        task = asyncio.create_task(self._until_back(name, place))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._keep(asyncio.create_task(self._until_back(name, place)))
 
     async def call(self, name: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call an actor that is stood in for. Raises what it raises, and UnreachableError where it isn't."""
+        """Call an actor that is stood in for. Raises what it raises, and NotStandingInError for another."""
         place = self._places.get(name)
         if place is None or place.actor is None:
-            raise UnreachableError(actor_name(name, self.site), "it is restarting")
+            raise NotStandingInError(actor_name(name, self.site), "it is restarting")
         return await place.run(functools.partial(getattr(place.actor, method), *args, **kwargs))
+
+    async def standing(self) -> list[str]:
+        """Name the actors whose calls are answered here now; the head asks, which sees no marks."""
+        return sorted(name for name, place in self._places.items() if place.actor is not None)
 
     async def _until_back(self, name: str, place: _Place) -> None:
         while place.mark.exists():  # noqa: ASYNC110 - another process removes the file

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import bus, cluster, history, modbus, sites, store, years
+from bench import bacnet, bus, cluster, history, modbus, sites, store, years
 from bench.machine import machine
 from bench.results import FULL, TINY, Measurement, Met, Result, Scale, table
 
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "bus": bus.throughput,
     "delay": bus.delay,
     "modbus": modbus.poll,
+    "bacnet": bacnet.poll,
 }
 LARGE: dict[str, Measurement] = {
     "years": years.two_years,

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import math
 import struct
 import time
@@ -22,12 +23,19 @@ def registers(unit: int, at: float) -> bytes:
     return struct.pack(f">{REGISTERS // 2}f", *values)
 
 
-async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer reads of holding registers; all else is an illegal function (exception 1)."""
+async def serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silent: frozenset[int] = frozenset()
+) -> None:
+    """Answer reads of holding registers; all else is an illegal function (exception 1).
+
+    Units that are `silent` answer nothing.
+    """
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
             transaction, _, length, unit = HEADER.unpack(await reader.readexactly(HEADER.size))
             request = await reader.readexactly(length - 1)
+            if unit in silent:
+                continue
             function, first, count = READ.unpack(request.ljust(READ.size, b"\0")[: READ.size])
             if function != 3 or first + count > REGISTERS:
                 pdu = bytes([function | 0x80, 1 if function != 3 else 2])
@@ -39,14 +47,19 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def run(port: int) -> None:
+async def run(ports: list[int], silent: frozenset[int]) -> None:
     """Serve until killed."""
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    servers = [
+        await asyncio.start_server(functools.partial(serve, silent=silent), "127.0.0.1", port)
+        for port in ports
+    ]
     print("READY", flush=True)
-    await server.serve_forever()
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
-    asyncio.run(run(parser.parse_args().port))
+    parser.add_argument("ports", type=int, nargs="+")
+    parser.add_argument("--silent", type=int, nargs="*", default=[])
+    chosen = parser.parse_args()
+    asyncio.run(run(chosen.ports, frozenset(chosen.silent)))

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import struct
 import subprocess
 import sys
 import time
@@ -115,7 +116,9 @@ async def _measure(port: int, scale: Scale, progress: Progress) -> tuple[list[fl
 
 async def serve() -> None:
     """Serve the registers until killed; prints the port."""
-    data = SimData(0, count=REGISTERS, values=17, datatype=DataType.REGISTERS)
+    floats = struct.pack(f">{FLOATS}f", *(round(20 + 0.37 * at, 2) for at in range(FLOATS)))
+    words = [*struct.unpack(f">{2 * FLOATS}H", floats), *range(WORDS)]
+    data = SimData(0, values=words, datatype=DataType.REGISTERS)
     server = ModbusTcpServer([SimDevice(id=1, simdata=[data])], address=("127.0.0.1", 0))
     await server.serve_forever(background=True)
     transport: Any = server.transport

@@ -74,6 +74,10 @@ class UnreachableError(OpenCrateError):
         return f"{self.what} can't be reached: {self.reason}"
 
 
+class NotStandingInError(UnreachableError):
+    """A stand-in was asked for an actor that it doesn't stand in for (any more); the call was not made."""
+
+
 class WriteFailedError(OpenCrateError):
     """A device did not take a command.
 

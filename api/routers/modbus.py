@@ -4,9 +4,9 @@ import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from actors.core.errors import BadInputError, NotFoundError, UnreachableError
+from actors.core.errors import BadInputError, BridgeError, NotFoundError, UnreachableError
 from api.deps import (
     Actors,
     Campus,
@@ -18,12 +18,15 @@ from api.deps import (
     Part,
     SiteActors,
     SiteId,
+    Writer,
     over_sites,
     paged,
 )
 from bridges.config import Profile
+from bridges.modbus.blocks import MAX_REGISTERS
 from bridges.modbus.browse import Look
 from bridges.modbus.registers import RegisterType
+from bridges.modbus.tools import MOST_EXCHANGED
 from bridges.profiles import shipped_profiles
 
 router = APIRouter(prefix="/api/discovery/modbus", tags=["modbus"])
@@ -56,10 +59,21 @@ class Diagnostics(BaseModel):
 
 
 class Queue(BaseModel):
-    """The registers of a unit's queue (function 24)."""
+    """Registers from an address on: of a unit's queue (function 24), or of an exchange (23)."""
 
     address: int
     values: list[int]
+
+
+class Exchange(BaseModel):
+    """What an exchange writes and what it reads then (function 23)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: int = Field(ge=0, le=65535)
+    values: list[Annotated[int, Field(ge=0, le=65535)]] = Field(min_length=1, max_length=MOST_EXCHANGED)
+    read_address: int = Field(ge=0, le=65535)
+    read_count: int = Field(ge=1, le=MAX_REGISTERS)
 
 
 @router.get("/networks")
@@ -127,6 +141,44 @@ async def fifo(
     of = await _site(campus, network_id, site)
     found = await of.call(BRIDGE, "read_fifo", network_id, unit, address, timeout=LOOK_TIMEOUT)
     return Queue(address=address, values=found)
+
+
+@router.post("/networks/{network_id}/units/{unit}/diagnostics/clear", status_code=204)
+async def clear_diagnostics(
+    network_id: Network, unit: Unit, user: Discoverer, campus: Actors, site: SiteId = None
+) -> None:
+    """Set a unit's counters to 0; they count anew from now on."""
+    of = await _site(campus, network_id, site)
+    await of.call(BRIDGE, "clear_counters", network_id, unit, timeout=LOOK_TIMEOUT)
+    await campus.log(user.username, "clear_modbus_counters", f"{network_id}/{unit}", site=of.id)
+
+
+@router.post("/networks/{network_id}/units/{unit}/exchange")
+async def exchange(
+    network_id: Network,
+    unit: Unit,
+    body: Exchange,
+    user: Writer,
+    discoverer: Discoverer,
+    campus: Actors,
+    site: SiteId = None,
+) -> Queue:
+    """Write registers and read others in one step, past all priorities: for registers that are no points.
+
+    Needs write_points and manage_discovery. Logged whether or not the unit said that it took the values.
+    """
+    of = await _site(campus, network_id, site)
+    detail: dict[str, Any] = {"site": of.id, "address": body.address, "values": body.values}
+    arguments = (body.address, body.values, body.read_address, body.read_count)
+    try:
+        found = await of.call(BRIDGE, "exchange", network_id, unit, *arguments, timeout=LOOK_TIMEOUT)
+    except (BridgeError, UnreachableError) as error:
+        await campus.log(
+            user.username, "exchange_modbus_registers", f"{network_id}/{unit}", **detail, error=str(error)
+        )
+        raise
+    await campus.log(user.username, "exchange_modbus_registers", f"{network_id}/{unit}", **detail)
+    return Queue(address=body.read_address, values=found)
 
 
 @router.get("/profiles")

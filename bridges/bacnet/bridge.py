@@ -64,6 +64,8 @@ ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
+MEET_AGAIN: Final = 1.0
+"""Seconds between two looks for an actor that rises later."""
 CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
 
@@ -135,7 +137,7 @@ class BacnetBridge(Services):
         self._configured = {each.id: each for each in devices if isinstance(each, BacnetDevice)}
         self._by_instance: dict[tuple[str, int], Device] = {}
         self._running: dict[str, list[asyncio.Task[None]]] = {}
-        self._find_alarms = alarms
+        self._find_commands, self._find_alarms = commands, alarms
         self._followers: dict[str, DeviceAlarms] = {}
         self._must_clear = alarms is not None
         self._use(self._configured)
@@ -189,9 +191,22 @@ class BacnetBridge(Services):
             for network in self._networks.values()
             if network.config.time_sync is not None
         ]
+        runs += [self._meet(each) for each in (self._find_commands, self._find_alarms) if each is not None]
         runs += [self._sharing.follow(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
         self._run_devices()
+
+    async def _meet(self, find: Callable[[], Any]) -> None:
+        """Look an actor up that rises after this one: later the head that knows it may be away."""
+        while True:
+            try:
+                await asyncio.to_thread(find)
+            except Exception as error:
+                # Not there yet, or whatever Ray raises without its head.
+                log.debug("not met yet: %s", error)
+                await asyncio.sleep(MEET_AGAIN)
+            else:
+                return
 
     def _run_devices(self) -> None:
         """Begin to read the devices that are new."""

@@ -4,6 +4,7 @@ Closes gaps of bacpypes3 0.0.110 as a server: every object can be written from t
 without lifetime fails, the list of services is wrong, and whoever likes can silence it.
 """
 
+import asyncio
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -355,8 +356,9 @@ class Server:
     async def _ask(self, method: str, *args: Any) -> Any:
         if self._commands is None:
             raise ExecutionError("property", "writeAccessDenied")
-        call = getattr(self._commands(), method)
-        return await answered("commands", call.remote(*args), LONGEST_ANSWER / 1000)
+        # Looking it up may wait for another host: nobody else is to wait for that.
+        commands = await asyncio.to_thread(self._commands)
+        return await answered("commands", getattr(commands, method).remote(*args), LONGEST_ANSWER / 1000)
 
     async def _subscribe(self, apdu: Any, plain: Callable[[Any], Any]) -> None:
         if apdu.lifetime is None and apdu.issueConfirmedNotifications is not None:

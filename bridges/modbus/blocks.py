@@ -32,6 +32,11 @@ class Block:
     items: tuple[Item, ...]
 
     @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Its points."""
+        return tuple(point_id for point_id, _ in self.items)
+
+    @cached_property
     def reader(self) -> BlockReader:
         """Decodes an answer to this block."""
         return BlockReader(self.address, [register for _, register in self.items])

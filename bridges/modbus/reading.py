@@ -1,9 +1,9 @@
 """Decoding a whole block at once: most registers are plain numbers, and these cost little together. Pure."""
 
-import math
 import struct
 from collections.abc import Callable, Sequence
-from functools import partial
+from itertools import groupby
+from math import isfinite
 from typing import Any, Final
 
 from actors.core.values import PointStatus, PointValue
@@ -23,9 +23,9 @@ _SWAPPED: Final = "big-endian-word-swap"
 _FINE: Final = 100_000
 """Parts of one that five decimals can name: with ten digits of a raw number, a float holds all of them."""
 
-Value = tuple[PointValue | None, int]
-"""A value, and the status flags that its own bits call for."""
-_NONE: Final[Value] = (None, int(PointStatus.FAULT))
+Values = list[PointValue | None]
+_Make = Callable[[Sequence[Any]], Values]
+"""Makes values of raw numbers in a row; None of what is no number."""
 
 
 class BlockReader:
@@ -35,7 +35,6 @@ class BlockReader:
         """Take the block's first address and its registers in order of address."""
         self._start, self._registers = start, registers
         self._plain: list[int] = []
-        self._makes: list[Callable[[Any], Value]] = []
         self._others: list[int] = []
         self._order: list[int] = []
         """Which word of the answer stands where, so that each value has its highest word first."""
@@ -49,25 +48,37 @@ class BlockReader:
             self._order += reversed(words) if register.byte_order == _SWAPPED else words
             codes.append(_CODES[register.data_type])
             self._plain.append(number)
-            self._makes.append(_maker(register))
             end = at + register.count
+        self._runs: list[tuple[slice, _Make]] = []
+        """Plain registers in a row that are scaled alike, and what makes their values."""
+        at = 0
+        for key, alike in groupby(self._plain, key=lambda number: _scaling(registers[number])):
+            length = len(list(alike))
+            self._runs.append((slice(at, at + length), _maker(*key)))
+            at += length
         self._words = struct.Struct(f">{len(self._order)}H")
         self._numbers = struct.Struct("".join(codes))
 
-    def read(self, words: Sequence[int]) -> list[Value]:
-        """Give the values in order of the registers."""
-        data = self._words.pack(*[words[at] for at in self._order])
-        plain = [make(raw) for make, raw in zip(self._makes, self._numbers.unpack(data), strict=True)]
-        if not self._others:
-            return plain
-        found: list[Value] = [(None, 0)] * len(self._registers)
+    def read(self, words: Sequence[int]) -> tuple[Values, list[int]]:
+        """Give the values in order of the registers, and the status flags that their own bits call for."""
+        raw = self._numbers.unpack(self._words.pack(*[words[at] for at in self._order]))
+        values: Values = []
+        for run, make in self._runs:
+            values += make(raw[run])
+        if self._others:
+            values = self._with_others(values, words)
+        if None in values:
+            return values, [int(PointStatus.FAULT) if value is None else 0 for value in values]
+        return values, [0] * len(values)
+
+    def _with_others(self, plain: Values, words: Sequence[int]) -> Values:
+        found: Values = [None] * len(self._registers)
         for number, value in zip(self._plain, plain, strict=True):
             found[number] = value
         for number in self._others:
             register = self._registers[number]
             at = register.address - self._start
-            reading = decode(register, words[at : at + register.count])
-            found[number] = (reading.value, reading.status)
+            found[number] = decode(register, words[at : at + register.count]).value
         return found
 
 
@@ -83,37 +94,33 @@ def _is_plain(register: Register) -> bool:
     )
 
 
-def _maker(register: Register) -> Callable[[Any], Value]:
-    """Give what makes a value of a raw number."""
-    scale, offset = register.scale, register.offset
+def _scaling(register: Register) -> tuple[str, float, float]:
+    """Give what registers that are scaled alike have in common."""
+    kind = register.data_type if register.data_type.startswith("float") else "whole"
+    return kind, register.scale, register.offset
+
+
+def _maker(kind: str, scale: float, offset: float) -> _Make:
+    """Give what makes values of raw numbers."""
     as_it_is = scale == 1.0 and offset == 0.0
-    if not register.data_type.startswith("float"):
+    if kind == "whole":
         if as_it_is:
-            return _whole
+            return lambda raws: list(map(float, raws))
         parts = round(1 / scale) if 0 < scale < 1 else 0
         if offset == 0.0 and parts and scale == 1 / parts and _FINE % parts == 0:
-            return partial(_part, parts)
-        return partial(_scaled, scale, offset)
-    round_off = shortest if register.data_type == "float32" else float
-
-    def real(raw: float) -> Value:
-        value = round_off(raw) if as_it_is else round_off(raw) * scale + offset
-        return (value, 0) if math.isfinite(value) else _NONE
-
-    return real
-
-
-def _whole(raw: int) -> Value:
-    return float(raw), 0
+            # A division gives the nearest number, without dust to wipe off.
+            return lambda raws: [raw / parts for raw in raws]
+        return lambda raws: [_scaled(scale, offset, raw) for raw in raws]
+    round_off = shortest if kind == "float32" else float
+    if as_it_is:
+        return lambda raws: [value if isfinite(value) else None for value in map(round_off, raws)]
+    return lambda raws: [
+        value if isfinite(value) else None for value in (round_off(raw) * scale + offset for raw in raws)
+    ]
 
 
-def _part(parts: int, raw: int) -> Value:
-    """Give tenths, hundredths ...: a division gives the nearest number, without dust to wipe off."""
-    return raw / parts, 0
-
-
-def _scaled(scale: float, offset: float, raw: int) -> Value:
+def _scaled(scale: float, offset: float, raw: int) -> float | None:
     value = raw * scale + offset
-    if not math.isfinite(value):
-        return _NONE
-    return (float(f"{value:.15g}") if scale != 1.0 else value), 0
+    if not isfinite(value):
+        return None
+    return float(f"{value:.15g}") if scale != 1.0 else value

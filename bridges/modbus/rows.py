@@ -1,10 +1,14 @@
 """The last row of each point of a unit, and its way to the outbox."""
 
-from collections.abc import Iterable
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 from actors.core.clock import Clock
 from actors.core.values import PointStatus
-from actors.point.models import empty_frame
+from actors.point.models import PointFrame
 from bridges.modbus.blocks import Block
 from bridges.modbus.registers import Reading
 from bridges.outbox import Outbox, Row
@@ -22,12 +26,15 @@ class Rows:
         kept = set(ids)
         self._rows = {point_id: row for point_id, row in self._rows.items() if point_id in kept}
 
-    def take(self, block: Block, words: list[int]) -> list[str]:
-        """Take the points of a block that was read; gives their ids."""
-        at, ids = self._clock(), [point_id for point_id, _ in block.items]
-        for point_id, (value, status) in zip(ids, block.reader.read(words), strict=True):
-            self._rows[point_id] = (value, at, status)
-        return ids
+    def now(self) -> int:
+        """Give the time of what is read now."""
+        return self._clock()
+
+    def take(self, block: Block, words: Sequence[int], at: int) -> Sequence[str]:
+        """Take the points of a block that was read at a time; gives their ids."""
+        values, statuses = block.reader.read(words)
+        self._rows.update(zip(block.ids, zip(values, repeat(at), statuses), strict=True))
+        return block.ids
 
     def take_one(self, point_id: str, reading: Reading) -> None:
         """Take one point and send it."""
@@ -38,13 +45,9 @@ class Rows:
         """Send the rows of these points as they are now: a write may have come since they were read."""
         rows = self._rows
         known = [point_id for point_id in dict.fromkeys(ids) if point_id in rows]
-        found = [rows[point_id] for point_id in known]
-        frame = empty_frame()
-        frame.ids = known
-        frame.values = [value for value, _, _ in found]
-        frame.times = [at for _, at, _ in found]
-        frame.statuses = [status for _, _, status in found]
-        self._outbox.put(frame)
+        if known:
+            values, times, statuses = zip(*[rows[point_id] for point_id in known], strict=True)
+            self._outbox.put(PointFrame(known, list(values), list(times), list(statuses)))
 
     def fault(self, ids: list[str]) -> None:
         """Flag points that the device doesn't answer for; the last value and its time stay."""
@@ -60,3 +63,33 @@ class Rows:
             value, at, status = self._rows.get(point_id, (None, self._clock(), 0))
             self._rows[point_id] = (value, at, status | PointStatus.DOWN)
         self.send(ids)
+
+
+class Fresh:
+    """What one poll reads, decoded in the time in which the device makes up its next answer."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._words: deque[tuple[Block, Sequence[int], int]] = deque()
+        self._ids: list[str] = []
+
+    def take_soon(self, block: Block, words: Sequence[int]) -> None:
+        """Take a block that was read: the event loop decodes it when the poll waits for the next answer."""
+        self._words.append((block, words, self._rows.now()))
+        asyncio.get_running_loop().call_soon(self._take_quietly)
+
+    def send(self) -> bool:
+        """Send all that was read, as one frame; tells whether it was anything."""
+        self._take()
+        self._rows.send(self._ids)
+        return bool(self._ids)
+
+    def _take_quietly(self) -> None:
+        # What fails here fails again in `send`, whose caller tells it.
+        with contextlib.suppress(Exception):
+            self._take()
+
+    def _take(self) -> None:
+        while self._words:
+            self._ids += self._rows.take(*self._words[0])
+            self._words.popleft()

@@ -12,17 +12,19 @@ from bridges.modbus.browse import Look, check_range, read_range, seen
 from bridges.modbus.client import ModbusLine, NoAnswerError, RefusedError
 from bridges.modbus.probe import TIMEOUT, Probe, ProbeStep, wanted_units
 from bridges.modbus.registers import BIT_TYPES, RegisterType
-from bridges.modbus.services import Identity, diagnose, identify, read_fifo
+from bridges.modbus.services import Identity, clear_counters, diagnose, exchange, identify, read_fifo
 from bridges.modbus.unit import Unit
 from bridges.profiles import shipped_profiles
 
 LONGEST_TIMEOUT: Final = 10.0
 """Seconds that a probe may wait for each unit id."""
+MOST_EXCHANGED: Final = 121
+"""Registers that one exchange can write (MODBUS Application Protocol V1.1b3, 6.17)."""
 Answer = TypeVar("Answer")
 
 
 class UnitTools:
-    """The part of the bridge that engineers use; it shares lines with the polling, and writes nothing."""
+    """The part of the bridge that engineers use; it shares lines with the polling."""
 
     _lines: dict[str, ModbusLine]
     _units: dict[str, Unit]
@@ -128,6 +130,35 @@ class UnitTools:
         """Read a queue of a unit (function 24). Raises NotFoundError, BadInputError and BridgeError."""
         check_range("holding", address, 1)
         return await self._service(network_id, unit, lambda line: read_fifo(line, unit, address))
+
+    async def clear_counters(self, network_id: str, unit: int) -> None:
+        """Set a unit's counters and diagnostic register to 0 (function 8).
+
+        Raises NotFoundError, BadInputError and BridgeError.
+        """
+        await self._service(network_id, unit, lambda line: clear_counters(line, unit))
+
+    async def exchange(
+        self, network_id: str, unit: int, address: int, values: list[int], read_address: int, read_count: int
+    ) -> list[int]:
+        """Write registers of any unit, then read others, as one step (function 23); gives what was read.
+
+        No priority decides and nothing is converted: for registers that are no points. After a BridgeError
+        it isn't known whether the unit took the values, unless its reason is an exception of Modbus.
+        Raises NotFoundError, BadInputError (nothing was sent) and BridgeError.
+        """
+        if not 1 <= len(values) <= MOST_EXCHANGED:
+            raise BadInputError("values", len(values), f"1 to {MOST_EXCHANGED} registers")
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 0xFFFF:
+                raise BadInputError("values", value, "whole numbers from 0 to 65535")
+        if not 1 <= read_count <= MAX_REGISTERS:
+            raise BadInputError("read_count", read_count, f"1 to {MAX_REGISTERS} registers")
+        check_range("holding", address, len(values))
+        check_range("holding", read_address, read_count)
+        return await self._service(
+            network_id, unit, lambda line: exchange(line, unit, (read_address, read_count), address, values)
+        )
 
     async def _service(
         self, network_id: str, unit: int, call: Callable[[ModbusLine], Awaitable[Answer]]

@@ -21,7 +21,7 @@ from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, 
 from bridges.modbus.commands import Commands, prepare
 from bridges.modbus.plan import Plan, Wanted
 from bridges.modbus.registers import Reading, Register, decode
-from bridges.modbus.rows import Rows
+from bridges.modbus.rows import Fresh, Rows
 from bridges.modbus.services import identify
 from bridges.outbox import FaultLog, Outbox
 from bridges.timing import AnswerTimes
@@ -273,7 +273,7 @@ class Unit:
         """Read what is due, and send it as one frame; stop when the device turns out to be silent."""
         now = self._to.monotonic()
         waiting = deque(self._plan.take_due(now))
-        plan, fresh = self._plan, list[str]()
+        plan, fresh = self._plan, Fresh(self._rows)
         while waiting and plan is self._plan:
             block = waiting.popleft()
             try:
@@ -298,9 +298,8 @@ class Unit:
                 continue
             self._heard()
             plan.answered(block)
-            fresh += self._rows.take(block, words)
-        self._rows.send(fresh)
-        if fresh and not self._identified:
+            fresh.take_soon(block, words)
+        if fresh.send() and not self._identified:
             await self._identify()
 
     async def _fetch(self, block: Block) -> list[int]:
@@ -383,14 +382,35 @@ class Unit:
         self._to.faults.tell(self.device.id, kind, error.reason + where)
 
     async def _identify(self) -> None:
-        """Ask once for vendor and model; most devices don't know the question, and that is fine."""
+        """Ask once for vendor and model; most devices don't know the question, and that is fine.
+
+        Some servers lose step over it, and answer nothing more over this connection: what doesn't identify
+        itself is asked for a register, and if that fails, the connection is opened anew and nobody behind it
+        asked again.
+        """
         self._identified = True
-        try:
-            async with self._line.turn(self.device.unit):
-                found = await identify(self._line, self.device.unit, min(1.0, self._line.config.timeout))
-        except BridgeError as error:
-            log.info("%s doesn't identify itself: %s", self.device.id, error.reason)
+        if self._line.loses_step:
             return
+        patience = min(1.0, self._line.config.timeout)
+        async with self._line.turn(self.device.unit):
+            try:
+                found = await identify(self._line, self.device.unit, patience)
+            except BridgeError as error:
+                log.info("%s doesn't identify itself: %s", self.device.id, error.reason)
+                await self._keeps_step(patience)
+                return
         self._status.vendor = found.vendor or None
         self._status.model = found.model or found.product_code or None
         self._status.firmware = found.revision or None
+
+    async def _keeps_step(self, timeout: float) -> None:
+        """Open the connection anew, and remember it, where a register can't be read over it any more."""
+        probe = self._plan.probe()
+        if probe is None:
+            return
+        try:
+            await self._line.read(self.device.unit, probe.type, probe.address, probe.count, timeout)
+        except RefusedError:
+            return
+        except NoAnswerError as error:
+            self._line.lost_step(error.reason)

@@ -143,34 +143,11 @@ class BacnetSide:
             description="BACnet/IP router with BBMD in front of the simulated building",
             **_maker("SIM-ROUTER"),
         )
-        port = NetworkPortObject(
-            address,
-            objectIdentifier=("network-port", 1),
-            objectName="IP Port",
-            networkNumber=100,
-            networkNumberQuality="configured",
-            bacnetIPMode="bbmd",
-            bbmdAcceptFDRegistrations=True,
-            bbmdBroadcastDistributionTable=[],
-            bbmdForeignDeviceTable=[],
+        port = ip_port(address)
+        router: Device = Device.from_object_list(
+            [device, port, field_port(self.lan.name, 1, devices.NETWORK)]
         )
-        router: Device = Device.from_object_list([device, port, self._port(1, devices.NETWORK)])
         return router
-
-    def _port(self, mac: int, network: int) -> NetworkPortObject:
-        return NetworkPortObject(
-            objectIdentifier=("network-port", 2),
-            objectName="Field Port",
-            networkType="virtual",
-            protocolLevel="bacnet-application",
-            networkInterfaceName=self.lan.name,
-            macAddress=bytes([mac]),
-            networkNumber=network,
-            networkNumberQuality="configured",
-            outOfService=False,
-            changesPending=False,
-            reliability="no-fault-detected",
-        )
 
     def _make(self, spec: BacnetSpec) -> Device:
         profile = devices.profile(spec.profile)
@@ -184,7 +161,7 @@ class BacnetSide:
             segmentationSupported="no-segmentation" if spec.max_apdu < 1024 else "segmented-both",
         )
         objects = [self._make_object(spec, point) for point in profile.points]
-        app: Device = Device.from_object_list([device, self._port(spec.mac, 0), *objects])
+        app: Device = Device.from_object_list([device, field_port(self.lan.name, spec.mac, 0), *objects])
         return app
 
     def _make_object(self, spec: BacnetSpec, point: PointProfile) -> Any:
@@ -216,6 +193,38 @@ class BacnetSide:
             rng = seeded(f"{self.rng.random()}")
             self.couplings.append(Coupling(unit, *bound, obj, point.cov_increment or 1.0, rng))
         return obj
+
+
+def ip_port(address: str) -> NetworkPortObject:
+    """Give the port of a router with a BBMD, at `127.0.0.2/8:47808`."""
+    return NetworkPortObject(
+        address,
+        objectIdentifier=("network-port", 1),
+        objectName="IP Port",
+        networkNumber=100,
+        networkNumberQuality="configured",
+        bacnetIPMode="bbmd",
+        bbmdAcceptFDRegistrations=True,
+        bbmdBroadcastDistributionTable=[],
+        bbmdForeignDeviceTable=[],
+    )
+
+
+def field_port(lan: str, mac: int, network: int) -> NetworkPortObject:
+    """Give the port of a station on a virtual network; a device needn't know the network's number (0)."""
+    return NetworkPortObject(
+        objectIdentifier=("network-port", 2),
+        objectName="Field Port",
+        networkType="virtual",
+        protocolLevel="bacnet-application",
+        networkInterfaceName=lan,
+        macAddress=bytes([mac]),
+        networkNumber=network,
+        networkNumberQuality="configured",
+        outOfService=False,
+        changesPending=False,
+        reliability="no-fault-detected",
+    )
 
 
 def _maker(model: str) -> dict[str, Any]:

@@ -207,6 +207,12 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PATCH", "/api/entities/{entity_id}"): {"dis": "AHU", "tags": {"ahu": True}, "data": {"x": [1, None]}},
     ("POST", "/api/events/subscriptions"): {"name": "cmms", "types": ["alarm_raised"], "after": 0},
     ("POST", "/api/events/subscriptions/{name}/acknowledge"): {"seq": 0},
+    ("POST", "/api/discovery/modbus/networks/{network_id}/units/{unit}/exchange"): {
+        "address": 0,
+        "values": [1],
+        "read_address": 0,
+        "read_count": 1,
+    },
     ("POST", "/api/discovery/scan"): {"protocol": "bacnet", "networks": ["ip"], "low": 1, "high": 1000},
     ("POST", "/api/discovery/ignore"): {"ids": [1]},
     ("POST", "/api/discovery/restore"): {"ids": [1]},

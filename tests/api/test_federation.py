@@ -8,12 +8,13 @@ import pytest
 from ray.exceptions import ActorUnavailableError
 
 from actors.bus.bus import EventBus
-from actors.core.errors import BadInputError, NotFoundError, UnreachableError
+from actors.core.errors import BadInputError, NotFoundError, NotStandingInError, UnreachableError
 from actors.core.health import Health
 from actors.node.models import Node, NodeType
 from api.deps import Campus, from_sites, over_sites
 from api.federation import BRIDGES, LOOKED_AT, MAIN, Federation
 from api.following import follow_site
+from api.standin import NAME as STAND_IN
 from tests.support import InProcess
 
 NOON = 1_790_000_000_000
@@ -183,6 +184,81 @@ async def test_a_site_is_back_with_the_first_answer_and_calls_wait_for_actors_th
     health = await site.call("history", "health")
     assert (health.host, host.actors["history"].refuses) == ("one", 0)
     assert "history" not in site.asleep
+    await host.leave()
+
+
+class Stands(Plain):
+    """A stand-in."""
+
+    def __init__(self, host: str, *names: str) -> None:
+        super().__init__(host)
+        self.places = {name: Plain(f"{host}, stood in for") for name in names}
+
+    def standing(self) -> list[str]:
+        return list(self.places)
+
+    async def call(self, name: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if name not in self.places:
+            raise NotStandingInError(name, "it is restarting")
+        return getattr(self.places[name], method)(*args, **kwargs)
+
+
+async def test_actors_that_died_while_their_site_was_away_are_reached_by_their_stand_in_at_once(
+    tmp_path: Path,
+) -> None:
+    found, view, host = campus(), View(), Host("one")
+    stands = Stands("one")
+    host.actors[STAND_IN] = Cut(host, stands)
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    site = found.site("north")
+    port = view.ports["north"]
+    await host.leave()
+    await following.step()
+    assert site.away is not None
+
+    dead = (*LOOKED_AT, "history")
+    for name in dead:
+        host.actors[name].refuses = 1_000_000
+        stands.places[name] = Plain("one, stood in for")
+    host.cut = False
+    await host.listen(port)
+    await following.step()
+    assert site.away is None
+    assert site.stood_in == set(dead)
+    for name in dead:
+        assert (await site.call(name, "health", timeout=1.0)).host == "one, stood in for"
+
+    for name in dead:
+        host.actors[name].refuses = 0
+    stands.places.clear()
+    assert (await site.call("history", "health")).host == "one", "it came back since the last look"
+    await following.step()
+    assert (site.away, site.stood_in) == (None, frozenset())
+    await following.close()
+    await host.leave()
+
+
+async def test_a_call_that_waits_for_an_actor_goes_to_its_stand_in_once_that_is_known(
+    tmp_path: Path,
+) -> None:
+    found, view, host = campus(), View(), Host("one")
+    stands = Stands("one")
+    host.actors[STAND_IN] = Cut(host, stands)
+    view.hosts["north"], view.ports["north"] = host, await host.listen()
+    following = federation(found, view, tmp_path)
+    await following.step()
+    site = found.site("north")
+    host.actors["history"].refuses = 1_000_000
+    following._wake(site, ["history"])
+    calling = asyncio.ensure_future(site.call("history", "health"))
+    await asyncio.sleep(0.05)
+    assert not calling.done()
+    stands.places["history"] = Plain("one, stood in for")
+    await following.step()
+    assert (await calling).host == "one, stood in for"
+    await following.close()
     await host.leave()
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from bridges.config import ModbusDevice, ModbusNetwork
 from bridges.modbus.bridge import ModbusBridge
 from tests.api.conftest import Served
-from tests.bridges.modbus.device import Device, Memory
+from tests.bridges.modbus.device import Device, Memory, frame
 from tests.support import InProcess
 
 REGISTERS = "/api/discovery/modbus/networks/line/units/7/registers"
@@ -142,6 +143,54 @@ def test_only_those_who_manage_discovery_may_cause_traffic(modbus: Served) -> No
         assert modbus.client.get(f"{units}/{path}", headers=viewer).status_code == 403
     assert modbus.client.get("/api/discovery/modbus/networks", headers=viewer).status_code == 200
     assert modbus.client.get("/api/discovery/modbus/networks").status_code == 401
+
+
+UNIT = "/api/discovery/modbus/networks/line/units/7"
+WRITE = {"address": 0, "values": [1, 2], "read_address": 1, "read_count": 2}
+
+
+def logged(modbus: Served, action: str) -> list[dict[str, Any]]:
+    items = modbus.client.get("/api/audit", params={"action": action}, headers=modbus.admin).json()["items"]
+    return [each["detail"] for each in items]
+
+
+def test_registers_are_written_and_read_in_one_step_and_that_is_logged(
+    modbus: Served, device: Device
+) -> None:
+    refused = modbus.client.post(f"{UNIT}/exchange", json=WRITE, headers=modbus.admin)
+    assert refused.status_code >= 500
+    assert "illegal function (1)" in refused.text
+    device.units[7].functions.add(23)
+    answer = modbus.client.post(f"{UNIT}/exchange", json=WRITE, headers=modbus.admin)
+    assert answer.json() == {"address": 1, "values": [2, 7]}
+    assert device.units[7].holding == {0: 1, 1: 2, 2: 7}
+    for wrong in ({"values": []}, {"values": [70000]}, {"read_count": 126}, {"address": 65535}):
+        answer = modbus.client.post(f"{UNIT}/exchange", json=WRITE | wrong, headers=modbus.admin)
+        assert answer.status_code == 422, answer.text
+    assert device.units[7].holding == {0: 1, 1: 2, 2: 7}
+    newest, oldest = logged(modbus, "exchange_modbus_registers")
+    assert newest == {"site": "north", "address": 0, "values": [1, 2]}
+    assert "illegal function (1)" in oldest["error"]
+
+
+def test_counters_are_cleared_and_that_is_logged(modbus: Served, device: Device) -> None:
+    assert modbus.client.post(f"{UNIT}/diagnostics/clear", headers=modbus.admin).status_code >= 500
+    assert logged(modbus, "clear_modbus_counters") == []
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        return frame(transaction, unit, pdu)
+
+    device.behaviour = behave
+    assert modbus.client.post(f"{UNIT}/diagnostics/clear", headers=modbus.admin).status_code == 204
+    assert device.requests[-1] == (7, bytes.fromhex("08000a0000"))
+    assert logged(modbus, "clear_modbus_counters") == [{"site": "north"}]
+
+
+def test_an_exchange_needs_the_permission_to_write_and_to_look(modbus: Served) -> None:
+    operator, viewer = modbus.login("olga", "operator"), modbus.login("vic", "viewer")
+    assert modbus.client.post(f"{UNIT}/exchange", json=WRITE, headers=operator).status_code == 403
+    for path, body in (("exchange", WRITE), ("diagnostics/clear", None)):
+        assert modbus.client.post(f"{UNIT}/{path}", json=body, headers=viewer).status_code == 403
 
 
 def test_profiles_are_listed_with_their_source(served: Served) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.core.errors import AlreadyOwnedError, NotFoundError, UnreachableError
+from actors.core.errors import AlreadyOwnedError, NotFoundError, NotStandingInError, UnreachableError
 from actors.core.health import HealthState
 from actors.core.peer import take_back
 from actors.user.store import UserStore
@@ -88,6 +88,7 @@ async def test_a_store_is_stood_in_for_until_it_takes_its_place_back(world: Worl
     await world.stand_in.begin("users")
     assert (world.marks / "users").exists()
     assert await world.call("users", "find") == ([], None)
+    assert await world.stand_in.standing() == ["users"]
     with pytest.raises(AlreadyOwnedError):
         UserStore(world.folder)
     assert (await world.stand_in.health()).state is HealthState.DEGRADED
@@ -95,8 +96,9 @@ async def test_a_store_is_stood_in_for_until_it_takes_its_place_back(world: Worl
     assert await asyncio.to_thread(take_back, world.marks / "users")
     UserStore(world.folder).close()
     await world.until(lambda: world.ended == [0])
-    with pytest.raises(UnreachableError):
+    with pytest.raises(NotStandingInError):
         await world.call("users", "list_users")
+    assert await world.stand_in.standing() == []
 
 
 async def test_an_engine_is_started_and_stopped_and_its_callers_are_told(world: World) -> None:

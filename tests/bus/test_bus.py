@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,3 +262,30 @@ def test_events_do_not_wait_for_value_changes_that_gather(monkeypatch: pytest.Mo
     calls = published(monkeypatch, burst)
     assert gone == [0]
     assert "change:programs" in [frame.type for call in calls for frame in call]
+
+
+@pytest.mark.parametrize("step", ["subscribe", "next"])
+async def test_a_follower_ends_that_is_cancelled_just_when_an_answer_comes(step: str) -> None:
+    answers: dict[str, asyncio.Future[Any]] = {
+        name: asyncio.get_running_loop().create_future() for name in ("subscribe", "next", "unsubscribe")
+    }
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return SimpleNamespace(remote=lambda *args: answers[name])
+
+    async def run() -> None:
+        async for _ in follow(Slow(), "slow"):
+            pass
+
+    task = asyncio.create_task(run())
+    if step == "next":
+        answers["subscribe"].set_result("token")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    answers[step].set_result("token" if step == "subscribe" else ([], 0))
+    task.cancel()
+    _, pending = await asyncio.wait({task}, timeout=1)
+    task.cancel()
+    assert not pending
+    assert task.cancelled()

@@ -19,11 +19,11 @@ from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.errors import ExecutionError, UnrecognizedService
 from bacpypes3.local.analog import AnalogInputObject
 from bacpypes3.local.device import DeviceObject
-from bacpypes3.local.networkport import NetworkPortObject
 from bacpypes3.primitivedata import Date, ObjectIdentifier, Real, Time, Unsigned
 from bacpypes3.vlan import VirtualNetwork
 
 from bridges.bacnet.clocks import to_bacnet
+from bridges.simulator.bacnet import field_port, ip_port
 from tests.bridges.simulator.support import IP
 
 
@@ -147,21 +147,12 @@ class Rogues:
         device = DeviceObject(
             objectIdentifier=("device", 4_000_000), objectName="router", vendorIdentifier=999
         )
-        ip = NetworkPortObject(
-            f"{IP}/8:{port}",
-            objectIdentifier=("network-port", 1),
-            objectName="IP",
-            networkNumber=100,
-            networkNumberQuality="configured",
-            bacnetIPMode="bbmd",
-            bbmdAcceptFDRegistrations=True,
-            bbmdBroadcastDistributionTable=[],
-            bbmdForeignDeviceTable=[],
+        self.router = Application.from_object_list(
+            [device, ip_port(f"{IP}/8:{port}"), field_port(self.lan.name, 1, 200)]
         )
-        self.router = Application.from_object_list([device, ip, self._port(1, 200)])
 
     async def opened(self) -> None:
-        link = self.router.link_layers[self.router.objectName["IP"].objectIdentifier]
+        link = self.router.link_layers[self.router.objectName["IP Port"].objectIdentifier]
         await asyncio.wait_for(asyncio.gather(*link.server._transport_tasks), 10)
 
     def close(self) -> None:
@@ -182,7 +173,7 @@ class Rogues:
             segmentationSupported="no-segmentation" if max_apdu < 1024 else "segmented-both",
         )
         inputs = [analog(number, float(number)) for number in range(1, points + 1)]
-        app: Rogue = Rogue.from_object_list([device, self._port(mac, 0), *inputs])
+        app: Rogue = Rogue.from_object_list([device, field_port(self.lan.name, mac, 0), *inputs])
         for name, value in knobs.items():
             setattr(app, name, value)
         self.apps.append(app)
@@ -197,21 +188,6 @@ class Rogues:
         """Put it back."""
         node = next(iter(app.link_layers.values())).node
         node.lan.nodes.append(node)
-
-    def _port(self, mac: int, network: int) -> NetworkPortObject:
-        return NetworkPortObject(
-            objectIdentifier=("network-port", 2),
-            objectName="Field",
-            networkType="virtual",
-            protocolLevel="bacnet-application",
-            networkInterfaceName=self.lan.name,
-            macAddress=bytes([mac]),
-            networkNumber=network,
-            networkNumberQuality="configured",
-            outOfService=False,
-            changesPending=False,
-            reliability="no-fault-detected",
-        )
 
 
 def analog(number: int, value: float, **more: Any) -> AnalogInputObject:

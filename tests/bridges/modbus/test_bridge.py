@@ -80,7 +80,8 @@ async def test_every_reading_is_recorded_and_each_interval_has_its_own_pace(benc
 
     await until(recorded)
     assert len(times["meter/quick"]) >= 3
-    assert sum(pdu[0] == 3 for _, pdu in device.requests) == sum(map(len, times.values()))
+    # One more than the readings: a register is asked for when the identification was refused.
+    assert sum(pdu[0] == 3 for _, pdu in device.requests) == sum(map(len, times.values())) + 1
 
 
 async def test_a_device_goes_down_after_five_misses_and_comes_back(bench: Bench) -> None:
@@ -264,8 +265,8 @@ async def test_readings_wait_while_the_point_store_is_away(bench: Bench) -> None
     bench.points.away = False
     await until(lambda: sum(len(each) for each in bench.points.recorded) >= 4)
     times = [at for each in bench.points.recorded for at in each.times]
-    # The first poll also asks for the identification, which is no reading.
-    assert len(set(times)) >= len(device.requests) - 2
+    # The first poll also asks for the identification and, as it is refused, for a register: no readings.
+    assert len(set(times)) >= len(device.requests) - 3
 
 
 async def test_points_follow_the_model(bench: Bench) -> None:
@@ -519,7 +520,7 @@ async def test_a_device_says_by_which_function_its_registers_are_written(
     device = await bench.device({1: memory})
     bridge = await bench.simple(device, [point("a")], write_by=write_by, interval=60)
     await until(lambda: bench.points.value("meter/a") == 1.0)
-    await until(lambda: 43 in [pdu[0] for _, pdu in device.requests])
+    await until(lambda: [pdu[0] for _, pdu in device.requests][-2:] == [43, 3])
     device.requests.clear()
     assert await bridge.write("meter/a", 5.0) == 5.0
     assert memory.holding[0] == 5
@@ -556,3 +557,28 @@ async def test_many_dead_units_do_not_hold_up_the_living_one(bench: Bench) -> No
     assert max(len(each) for each in between) <= 8
     await until(lambda: sum(each.state == "down" for each in missed(bridge)) == 10, timeout=60.0)
     assert missed(bridge)[0].errors == 0
+
+
+async def test_a_server_that_loses_step_over_the_identification_is_read_and_not_asked_again(
+    bench: Bench,
+) -> None:
+    memory = Memory(holding={0: 7, 1: 8})
+    lost: list[int] = []
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        if pdu[0] == 43:
+            lost.append(device.connections)
+            return frame(transaction, unit, bytes([43 | 0x80, 1]))
+        shift = 0x100 if device.connections in lost else 0
+        return frame(transaction ^ shift, unit, memory.answer(pdu) or b"")
+
+    device = await bench.device({}, behave)
+    nodes = [point("a", address=0), point("b", address=1, device="other")]
+    bridge = await bench.bridge([network(device)], [unit(), unit("other", unit=2)], nodes)
+    await until(lambda: bench.points.value("meter/a") == 7 and bench.points.value("other/b") == 8)
+    frames = len(bench.points.frames)
+    await until(lambda: len(bench.points.frames) > frames + 4)
+    assert lost == [1]
+    assert device.connections == 2
+    assert {status.state for status in await bridge.status()} == {"online"}
+    assert "device_down" not in bench.told()

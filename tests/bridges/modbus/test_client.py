@@ -10,7 +10,7 @@ import pytest
 
 from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
 from bridges.modbus.registers import Masked
-from tests.bridges.modbus.conftest import Bench, network
+from tests.bridges.modbus.conftest import Bench, network, until
 from tests.bridges.modbus.device import Device, Memory, frame
 
 ONE = {1: Memory(holding={0: 10, 1: 11}, input={5: 50}, coil={0: True, 1: False}, discrete={9: True})}
@@ -166,11 +166,24 @@ async def test_a_connection_that_the_device_closed_while_idle_is_opened_again(be
 
 async def test_a_connection_on_which_nothing_comes_any_more_is_given_up(bench: Bench) -> None:
     device = await bench.device({})
-    async with line(device, timeout=0.03) as connection:
+    async with line(device, timeout=0.1) as connection:
         for _ in range(4):
             with pytest.raises(NoAnswerError):
                 await ask(connection)
-    assert device.connections == 2
+        # The system connects before the device's own task hears of it.
+        await until(lambda: device.connections == 2)
+
+
+async def test_a_connection_on_which_only_other_answers_come_is_given_up(bench: Bench) -> None:
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        return frame(transaction ^ (0x100 if device.connections == 1 else 0), unit, GOOD)
+
+    device = await bench.device({}, behave)
+    async with line(device, timeout=0.1) as connection:
+        for _ in range(6):
+            with pytest.raises(NoAnswerError, match="another request's transaction id"):
+                await ask(connection)
+        assert await ask(connection) == [1, 2]
 
 
 async def test_a_broken_connection_ends_the_wait_at_once(bench: Bench) -> None:

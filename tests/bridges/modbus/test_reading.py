@@ -33,24 +33,23 @@ def registers(draw: st.DrawFn) -> Register:
 def test_a_block_gives_each_register_its_own_value(found: list[Register], data: st.DataObject) -> None:
     for block in coalesce([(str(number), register) for number, register in enumerate(found)]):
         words = data.draw(st.lists(st.integers(0, 0xFFFF), min_size=block.count, max_size=block.count))
-        values = block.reader.read(words)
-        for (_, register), value in zip(block.items, values, strict=True):
+        for (_, register), value, status in zip(block.items, *block.reader.read(words), strict=True):
             alone = decode(register, block.words_of(register, words))
-            assert value == (alone.value, alone.status)
-            assert type(value[0]) is type(alone.value)
+            assert (value, status) == (alone.value, alone.status)
+            assert type(value) is type(alone.value)
 
 
 @given(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0.1, 0.01, 0.001, 0.005, 0.25, 1e-6, 1 / 3]))
 def test_tenths_and_the_like_have_no_binary_dust(raw: int, scale: float) -> None:
     register = from_binding({"register_type": "holding", "address": 0, "data_type": "int32", "scale": scale})
     words = [raw >> 16 & 0xFFFF, raw & 0xFFFF]
-    [(value, _)] = BlockReader(0, [register]).read(words)
+    [value], _ = BlockReader(0, [register]).read(words)
     assert value == decode(register, words).value
 
 
 def test_bits_and_texts_are_decoded_one_by_one() -> None:
     coils = [Register("coil", at, "bool") for at in (3, 4, 7)]
-    assert BlockReader(3, coils).read([1, 0, 0, 0, 1]) == [(True, 0), (False, 0), (True, 0)]
+    assert BlockReader(3, coils).read([1, 0, 0, 0, 1]) == ([True, False, True], [0, 0, 0])
     text = from_binding({"register_type": "input", "address": 0, "data_type": "string", "length": 2})
     after = from_binding({"register_type": "input", "address": 2, "data_type": "int16"})
-    assert BlockReader(0, [text, after]).read([0x4142, 0x4300, 0xFFFF]) == [("ABC", 0), (-1.0, 0)]
+    assert BlockReader(0, [text, after]).read([0x4142, 0x4300, 0xFFFF]) == (["ABC", -1.0], [0, 0])

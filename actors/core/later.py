@@ -1,0 +1,47 @@
+"""Handles of actors that rise after those who need them."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from actors.core.errors import UnreachableError
+from actors.core.names import actor_name, find
+from actors.core.peer import Peer
+
+
+class Later:
+    """Give an actor's handle when it is called: looked up at Ray's head once, and kept.
+
+    The head may be away for hours, and then the look-up waits as long. So whoever has a Later calls it soon
+    after its start, in a thread, while the head is there. What is kept holds for the life of the process: the
+    actors of a site rise and end together.
+    """
+
+    def __init__(self, name: str, site: str, stand_in: Any = None, mark: Path | None = None) -> None:
+        """Take the actor's name (`alarms`); on a host of its own, who stands in for it, and the mark."""
+        self._name, self._site, self._stand_in, self._mark = name, site, stand_in, mark
+        self._handle: Any = None
+        self._looking = threading.Lock()
+
+    def __call__(self) -> Any:
+        """Give the handle; may wait for the head. Raises UnreachableError, at once while another waits."""
+        if self._handle is not None:
+            return self._handle
+        if not self._looking.acquire(blocking=False):
+            raise UnreachableError(actor_name(self._name, self._site), "the head that knows it is away")
+        try:
+            handle = find(self._name, self._site)
+            # Ray asks the head where an actor is with the first call to it.
+            handle.health.remote()
+            if self._mark is not None:
+                handle = Peer(self._name, handle, self._stand_in, self._mark)
+            self._handle = handle
+        finally:
+            self._looking.release()
+        return self._handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_looking"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _looking=threading.Lock())
