@@ -15,6 +15,7 @@ from actors.core.errors import (
     BadInputError,
     BridgeError,
     ConflictError,
+    DeviceRefusedError,
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
@@ -47,6 +48,7 @@ STATUSES: tuple[tuple[type[OpenCrateError], int], ...] = (
     (ConflictError, 409),
     (WriteFailedError, 409),
     (UnreachableError, 503),
+    (DeviceRefusedError, 409),
     (BridgeError, 503),
     (StorageError, 503),
 )

@@ -110,6 +110,10 @@ class BridgeError(OpenCrateError):
         return f"{self.device}: {self.reason}"
 
 
+class DeviceRefusedError(BridgeError):
+    """A device answered, but not with what it was asked for: an error, a reject or an abort of its own."""
+
+
 class StorageError(OpenCrateError):
     """A store's file can't be opened, read or written. `store` says whose."""
 

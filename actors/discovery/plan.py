@@ -1,5 +1,6 @@
 """The nodes and alarm configurations that a proposal makes. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 
 AWAY_DELAY: Final = 60.0
 """Seconds that a device may be silent, once its points count as stale, before its alarm is raised."""
+_IP: Final = re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?$")
 _TELLS_TROUBLE: Final = frozenset({"alarm", "fault"})
 
 
@@ -39,6 +41,15 @@ def _whole(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
+def _device_binding(device: DiscoveredDevice) -> dict[str, Any]:
+    """Give which device it is, for its equipment; of two with one instance the address says so."""
+    if device.binding is not None:
+        return device.binding
+    config = {"device_instance": _whole(device.device_key), "network_id": device.network_id}
+    # One behind a router, such as `2001:5`, can't be named by its address.
+    return config | {"address": device.address} if device.conflict and _IP.match(device.address) else config
+
+
 def units_of(device: DiscoveredDevice, node_id: str) -> dict[str, tuple[str, str]]:
     """Give where a device stands, by its node."""
     return {node_id: (device.network_id, device.device_key)}
@@ -56,7 +67,6 @@ def plan_of(
     about = {"protocol": device.protocol, "network": device.network_id, "vendor": device.vendor}
     about |= {"model": device.model, "firmware": device.firmware, "description": device.description}
     about |= {"location": device.location, "profile": proposal.profile}
-    config = device.binding or {"device_instance": _whole(device.device_key), "network_id": device.network_id}
     nodes = [
         Node(
             id=proposal.node_id,
@@ -65,7 +75,7 @@ def plan_of(
             parent_id=proposal.parent_id,
             tags=proposal.tags,
             properties=origin | {key: value for key, value in about.items() if value},
-            protocol_binding=ProtocolBinding(protocol=device.protocol, config=config),
+            protocol_binding=ProtocolBinding(protocol=device.protocol, config=_device_binding(device)),
         )
     ]
     places = {each.name: each.node_id for each in proposal.groups}

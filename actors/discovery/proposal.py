@@ -136,9 +136,10 @@ def _why_none(device: DiscoveredDevice, points: Sequence[ProposedPoint]) -> str:
     if points:
         return "no point of it is chosen"
     if device.protocol == "modbus":
-        return "it can't say what it has, and no profile fits it: choose one"
-    why = device.errors.get("object-list") or device.errors.get("device")
-    return f"none of its points are known{f': {why}' if why else ''}; scan again"
+        why = "it can't say what it has, and no profile fits it"
+        return f"{why}: choose one, or list its registers in campus.yaml"
+    reason = device.errors.get("object-list") or device.errors.get("device")
+    return f"none of its points are known{f': {reason}' if reason else ''}; scan again"
 
 
 def _problems(

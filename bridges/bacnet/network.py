@@ -39,7 +39,7 @@ from bacpypes3.errors import AbortException, ExecutionError, RejectException
 from bacpypes3.pdu import Address, GlobalBroadcast
 from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
-from actors.core.errors import BridgeError
+from actors.core.errors import BridgeError, DeviceRefusedError
 from bridges.bacnet.events import Notification, read_notification
 from bridges.bacnet.hardening import harden
 from bridges.bacnet.server import Noted, Server
@@ -108,7 +108,7 @@ class SilentError(BridgeError):
     """A device did not answer in time."""
 
 
-class DeviceError(BridgeError):
+class DeviceError(DeviceRefusedError):
     """A device answered with an error, a reject or an abort."""
 
     def __init__(self, device: str, reason: str, kind: str) -> None:

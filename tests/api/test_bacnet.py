@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from actors.alarm.models import Alarm, Report, Severity
-from actors.core.errors import BridgeError, ConflictError, NotFoundError, WriteFailedError
+from actors.core.errors import ConflictError, NotFoundError, WriteFailedError
 from actors.schedule.models import Kind, Period
+from bridges.bacnet.network import DeviceError, SilentError
 from bridges.bacnet.objects import Subscription
 from bridges.bacnet.schedules import DeviceSchedule
 from bridges.bacnet.upkeep import Restart, Speech
@@ -185,10 +186,13 @@ def test_clocks_restarts_and_silence(served: Served, bridge: FakeBridge) -> None
         each["action"] for each in told.json()["items"]
     }
     assert "pssst" not in told.text
-    bridge.fails = BridgeError("1001", "password-failure")
+    bridge.fails = DeviceError("1001", "password-failure", "error")
     refused = client.post(f"{DEVICE}/restart", json={"password": "wrong"}, headers=admin)
+    assert refused.status_code == 409
     assert "password-failure" in refused.json()["error"]["message"]
     assert "wrong" not in refused.text
+    bridge.fails = SilentError("1001", "no answer within 3 s")
+    assert client.post(f"{DEVICE}/restart", json={}, headers=admin).status_code == 503
     too_long = client.post(f"{DEVICE}/restart", json={"password": "x" * 21}, headers=admin)
     assert (too_long.status_code, "xxx" in too_long.text) == (422, False)
 

@@ -523,8 +523,22 @@ async def test_two_devices_with_one_key_are_not_both_accepted(world: World) -> N
     shown = await engine.proposal(twin.id, AcceptRequest())
     assert any("has the key 1001 too" in each for each in shown.problems)
     await engine.accept(one.id, AcceptRequest(), "ana")
+    # The bridge reads neither unless it is told which one was chosen.
+    binding = world.nodes.get("1001").protocol_binding
+    assert binding is not None
+    assert binding.config == {"device_instance": 1001, "network_id": "ip", "address": one.address}
     with pytest.raises(ConflictError):
         await engine.accept(twin.id, AcceptRequest(), "ana")
+
+
+async def test_one_behind_a_router_with_the_instance_of_another_is_bound_by_that(world: World) -> None:
+    engine = await world.engine()
+    routed = world.find(device().model_copy(update={"address": "2001:5"}))
+    world.find()
+    await engine.accept(routed.id, AcceptRequest(), "ana")
+    binding = world.nodes.get("1001").protocol_binding
+    assert binding is not None
+    assert binding.config == {"device_instance": 1001, "network_id": "ip"}
 
 
 async def test_one_instance_on_two_networks_becomes_two_units(world: World) -> None:
