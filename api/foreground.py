@@ -107,6 +107,7 @@ def tell_systemd(state: str) -> None:
     if not address.startswith(("/", "@")):
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.setblocking(False)  # it may have no room for a datagram
         to.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
 
 

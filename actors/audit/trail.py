@@ -61,12 +61,17 @@ class Trail:
             self._task = asyncio.create_task(self._send())
 
     async def _send(self) -> None:
+        said = ""
         while self._waiting:
             try:
                 await self._add(*self._waiting[0])
-            except OpenCrateError:
+            except Exception as error:
                 # To the end, so that one which it never takes holds up no other.
                 self._waiting.rotate(-1)
+                reason = f"{type(error).__name__}: {error}"[:200]
+                if not isinstance(error, OpenCrateError) and reason != said:
+                    log.error("an entry didn't reach the audit log, it waits: %s", reason)
+                    said = reason
                 await asyncio.sleep(AGAIN)
             else:
                 self._waiting.popleft()

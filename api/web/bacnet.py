@@ -146,7 +146,6 @@ async def _plans(frame: Frame, path: str, site: str, act: Act) -> None:
         shown = box("oc-pad")
 
     async def show() -> None:
-        shown.clear()
         route = f"{path}/{route_of(str(chosen.value))}"
         found: dict[str, Any] = {}
 
@@ -154,6 +153,7 @@ async def _plans(frame: Frame, path: str, site: str, act: Act) -> None:
             found.update(await frame.session.get(route, site=site))
 
         if await act(ask(), f"{chosen.value} as the device has it."):
+            shown.clear()  # now, not before the answer: two may be on their way
             with shown:
                 for line in lines_of(found):
                     words(line)
@@ -172,7 +172,7 @@ def _edit(
         async def write() -> None:
             try:
                 body = json.loads(str(text.value))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 ui.notify(f"That is no JSON: {error}")
                 return
             if await act(frame.session.put(route, body, WAIT), "Written."):

@@ -1,5 +1,6 @@
 """Discovery: scan networks, see what was found, decide about many devices at once."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -20,6 +21,8 @@ PATIENCE: Final = 130.0
 """Seconds for a device with thousands of points."""
 MOST: Final = 5000
 """Devices that the page knows of."""
+AT_ONCE: Final = 1000
+"""Devices that one request may put aside."""
 ROWS: Final = 100
 """Devices that are shown at once; a search finds the others."""
 STATES: Final = {"": "All", "discovered": "New", "accepted": "In the model", "ignored": "Ignored"}
@@ -178,6 +181,8 @@ class _Found:
         """Accept what is chosen as it is proposed, one after the other, and say what came of it."""
         refused: list[str] = []
         accepted = 0
+        # Others may forget a device meanwhile.
+        names = {key: self._devices[key]["name"] or key[1] for key in self._devices}
 
         async def step(key: Key) -> bool:
             nonlocal accepted
@@ -186,7 +191,7 @@ class _Found:
                 path = f"/api/discovery/{device_id}/accept{query_of(site=site)}"
                 await self._frame.session.post(path, {}, PATIENCE)
             except ApiError as error:
-                refused.append(f"{self._devices[key]['name'] or device_id}: {error}")
+                refused.append(f"{names[key]}: {error}")
                 if error.is_away:
                     return False
             else:
@@ -198,17 +203,23 @@ class _Found:
         await self._work.run("Accepting", [each for each in self._devices if each in self._chosen], step)
         self._all.set_value(False)
         await self._frame.refresh()
-        await self._frame.reload()
+        with contextlib.suppress(ApiError):  # the next round reads the model again
+            await self._frame.reload()
         self._tell(f"{plural(accepted, 'device')} accepted", refused)
 
     async def ignore(self) -> None:
         """Put what is chosen aside."""
         done, refused = 0, list[str]()
-        for site in sorted({site for site, _ in self._chosen}):
-            ids = [device_id for of, device_id in self._chosen if of == site]
+        parts = [
+            (site, ids[at : at + AT_ONCE])
+            for site in sorted({site for site, _ in self._chosen})
+            for ids in [sorted(device_id for of, device_id in self._chosen if of == site)]
+            for at in range(0, len(ids), AT_ONCE)
+        ]
+        for site, ids in parts:
             try:
                 answer = await self._frame.session.post(
-                    f"/api/discovery/ignore{query_of(site=site)}", {"ids": ids[:1000]}, PATIENCE
+                    f"/api/discovery/ignore{query_of(site=site)}", {"ids": ids}, PATIENCE
                 )
             except ApiError as error:
                 ui.notify(str(error), type="negative")

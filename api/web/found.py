@@ -1,5 +1,6 @@
 """One device that was found: what it is, what it becomes, and what a person wants otherwise."""
 
+import contextlib
 from typing import Any, Final
 
 from nicegui import ui
@@ -328,6 +329,7 @@ class _Becoming:
         except ApiError as error:
             ui.notify(str(error), type="negative")
             return
-        await self._frame.reload()
+        with contextlib.suppress(ApiError):  # it is made; the next view reads the model again
+            await self._frame.reload()
         place = self._site or next(iter(self._frame.model.sites), "")
         ui.navigate.to(equipment_link(self._frame.model.key(done["created_node_ids"][0], place)))

@@ -131,6 +131,9 @@ class Session:
                 f"no answer within {patience:.0f} s" if isinstance(error, TimeoutError) else str(error)
             )
             raise ApiError(0, "no_answer", f"The server gave {self.away}") from error
+        except ValueError as error:
+            # Such as NaN, which Python takes for JSON, or half a character.
+            raise ApiError(422, "unprocessable", f"That can't be sent: {error}"[:200]) from error
         if answer.is_success:
             self.away = None
             return answer.json() if answer.content else None

@@ -35,6 +35,7 @@ from bridges.bacnet.events import (
     Said,
     acknowledged,
     from_stamp,
+    is_dated,
     is_known,
     is_late,
     open_transitions,
@@ -59,6 +60,7 @@ AGAIN: Final = 10.0
 MOST_WAITING: Final = 1_000
 """Notifications of a device that wait; past them it is asked instead."""
 MOST_EVENTS: Final = 10_000
+"""Objects of a device that have alarms; events of more are left out, as a device may make objects up."""
 CALL_TIMEOUT: Final = 10.0
 EMPTY: Final = "invalid-tag"
 """What the library makes of an answer without content."""
@@ -147,7 +149,8 @@ class DeviceAlarms:
         async with self._turn:
             await self._load()
             while self._waiting:
-                report = await self._taken(self._waiting[0])
+                note = self._waiting[0]
+                report = await self._taken(note) if self._has_room(note.object) else None
                 if report is not None:
                     await self._report([report])
                 self._waiting.popleft()
@@ -196,11 +199,22 @@ class DeviceAlarms:
         if note.before == note.state == "normal":
             return None  # such as a full log
         if is_known(detail, note):
+            # Either a late copy or, from a device that counts its events anew, another one: it knows.
+            self._must_ask |= self._tells and detail.get("state") != note.state
             return None
+        self._must_ask |= self._tells and not is_dated(note.stamp)
         if is_late(detail, note) and self._tells:
             self._must_ask = True
             return None
         return await self._made(note.object, with_notification(detail, note), note)
+
+    def _has_room(self, obj: str, more: int = 0) -> bool:
+        """Tell whether an object may have an alarm, besides those that are known and `more` new ones."""
+        fits = obj in self._details or len(self._details) + more < MOST_EVENTS
+        if not fits:
+            reason = f"{obj} and maybe others: more than {MOST_EVENTS} objects of it have events"
+            self._faults.tell(self.device.device.id, "too many events", reason)
+        return fits
 
     @property
     def _tells(self) -> bool:
@@ -243,11 +257,12 @@ class DeviceAlarms:
         listed = await self._listed()
         if listed is None:
             return
-        reports = []
+        reports: list[Report] = []
         for said in listed:
             if said.state == "normal" and said.acked == ALL:
                 continue
-            reports.append(await self._of_said(said))
+            if self._has_room(said.object, len(reports)):
+                reports.append(await self._of_said(said))
         named = {each.object for each in listed}
         for obj, last in (self._known or {}).items():
             if last.alarm.state is AlarmState.CLOSED or obj in named:
@@ -385,7 +400,12 @@ class DeviceAlarms:
     async def _register(self) -> None:
         """Have ourselves told of the device's events. Raises SilentError; what it refuses is logged."""
         ours = ObjectIdentifier(f"device,{self.device.network.config.device_instance}")
-        for name in await self.device.objects():
+        try:
+            names = await self.device.objects()
+        except (DeviceError, *UNREADABLE) as error:
+            self._faults.tell(self.device.device.id, "recipient", f"its object list: {error}"[:200])
+            return
+        for name in names:
             if not name.startswith("notification-class,"):
                 continue
             try:
@@ -451,7 +471,7 @@ def _readable(read: Callable[[Any], Said], listed: Any, device: str) -> list[Sai
 
 
 async def clear_left(alarms: Callable[[], Any], devices: Collection[tuple[str, int]]) -> None:
-    """Clear alarms of devices that are no longer there. Raises UnreachableError."""
+    """Clear alarms of all but these devices, whose events are followed. Raises UnreachableError."""
     found: list[Reported] = await _called(alarms, "reported", "bacnet/")
     over = [
         Report(

@@ -459,7 +459,10 @@ class BacnetBridge(Services):
                 await self.reload()
                 await self._adopt_all()
                 if self._must_clear and self._find_alarms is not None:
-                    await clear_left(self._find_alarms, self._by_instance)
+                    followed = [each.device.device for each in self._followers.values()]
+                    await clear_left(
+                        self._find_alarms, [(each.network, each.device_instance) for each in followed]
+                    )
                     self._must_clear = False
             except Exception as error:
                 # Whatever a dead or restarting store raises; reading goes on with the points that we know.

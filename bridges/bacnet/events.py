@@ -5,6 +5,7 @@ Pure but for the library's types. What is known of one object is a dict of texts
 `asks` with a digit per transition: whether it is acknowledged, and whether that is asked for.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +21,12 @@ from bridges.numbers import shortest
 TRANSITIONS: Final = ("to-offnormal", "to-fault", "to-normal")
 ALL: Final = "111"
 _SEQUENCES: Final = 65536
+_LEAST: Final = 255
+"""The least urgent priority."""
+_OPEN: Final = 255
+"""What stands for an unspecified part of a date or a time."""
+_LARGEST: Final = 2**53
+"""Whole numbers up to this are exact for whoever reads JSON."""
 _URGENT: Final = ((63, Severity.CRITICAL), (127, Severity.HIGH), (191, Severity.MEDIUM))
 """Priorities up to which an event is so severe (ASHRAE 135-2020, annex M: life safety first)."""
 LONGEST_TEXT: Final = 300
@@ -81,7 +88,7 @@ def read_notification(apdu: Any) -> Notification:
         state=str(apdu.toState),
         before=None if apdu.fromState is None else str(apdu.fromState),
         stamp=from_stamp(apdu.timeStamp),
-        priority=int(apdu.priority),
+        priority=_priority(apdu.priority),
         text=_printable(apdu.messageText),
         is_ack=is_ack,
         asks=bool(apdu.ackRequired),
@@ -96,7 +103,7 @@ def read_summary(each: Any) -> Said:
         state=str(each.eventState),
         acked=_digits(each.acknowledgedTransitions),
         stamps=tuple(from_stamp(stamp) for stamp in each.eventTimeStamps),
-        priorities=tuple(int(priority) for priority in each.eventPriorities),
+        priorities=tuple(_priority(priority) for priority in each.eventPriorities),
     )
 
 
@@ -106,8 +113,19 @@ def read_alarm(each: Any) -> Said:
 
 
 def is_known(detail: Detail, note: Notification) -> bool:
-    """Tell whether a notification has been taken already."""
-    return detail.get(TRANSITIONS[transition(note.state)]) == note.stamp
+    """Tell whether a notification has been taken already.
+
+    A device without a clock stamps all its events alike: there only the state tells one from the next.
+    """
+    if detail.get(TRANSITIONS[transition(note.state)]) != note.stamp:
+        return False
+    return is_dated(note.stamp) or detail.get("state") == note.state
+
+
+def is_dated(stamp: str) -> bool:
+    """Tell whether a time stamp tells one event from another: no part of it is left open."""
+    kind, _, rest = stamp.partition(" ")
+    return kind == "number" or str(_OPEN) not in rest.split(",")
 
 
 def is_late(detail: Detail, note: Notification) -> bool:
@@ -202,6 +220,13 @@ def _moment(stamp: str) -> datetime | None:
         return None  # unspecified: it has never happened
 
 
+def _priority(given: Any) -> int:
+    priority = int(given)
+    if not 0 <= priority <= _LEAST:
+        raise ValueError("a priority above 255")
+    return priority
+
+
 def _digits(bits: Any) -> str:
     found = "".join("1" if bit else "0" for bit in bits)
     if len(found) != len(TRANSITIONS):
@@ -219,13 +244,13 @@ def _printable(text: Any) -> str:
 
 
 def _value(values: Any) -> PointValue | None:
-    """Give the value that made the event, where the notification has it as a number."""
+    """Give the value that made the event, where the notification has it as a number that a point can have."""
     choice = getattr(values, "_choice", None)
     given = getattr(values, choice, None) if choice else None
     for name in ("exceedingValue", "referenceValue"):
         value = getattr(given, name, None)
-        if isinstance(value, float):
+        if isinstance(value, float) and math.isfinite(value):
             return shortest(value)
-        if isinstance(value, int):
+        if isinstance(value, int) and abs(value) <= _LARGEST:
             return int(value)
     return None

@@ -66,6 +66,7 @@ async def create(
 
 async def delete(device: Contact, obj: str) -> None:
     """Have a device remove an object. Raises BadInputError and BridgeError, with the device's reason."""
-    if not is_object(obj) or obj.startswith("device,"):
+    # A type may be named by its number too: `8,7` is the device.
+    if not is_object(obj) or str(ObjectIdentifier(obj)).startswith("device,"):
         raise BadInputError("object", obj, "an object such as analog-value,7, not the device itself")
     await device.request(DeleteObjectRequest(objectIdentifier=ObjectIdentifier(obj)), SimpleAckPDU)

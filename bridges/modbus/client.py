@@ -29,6 +29,7 @@ from bridges.modbus.registers import BIT_TYPES, Masked, RegisterType
 
 # It logs every foreign or late frame and every failed connect as an error of its own; we say what matters.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
+log = logging.getLogger(__name__)
 
 EXCEPTION_NAMES: Final = {
     1: "illegal function",
@@ -247,6 +248,16 @@ class ModbusLine:
         if client is not None:
             self._transaction = client.ctx.next_tid or self._transaction
             client.close()
+
+    def lost_step(self, reason: str) -> None:
+        """Open the connection anew before the next request, and remember not to ask for identifications."""
+        self.loses_step = True
+        self.close()
+        log.warning(
+            "%s was lost after it was asked for its identification, which is not asked for again: %s",
+            self.address,
+            reason,
+        )
 
     async def ask(
         self,

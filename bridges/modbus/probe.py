@@ -115,11 +115,13 @@ class Probe:
     async def _describe(self, unit: int) -> tuple[FoundDevice, str | None]:
         identity = Identity()
         try:
-            async with self._line.turn(unit):
-                identity = await identify(self._line, unit, max(self._timeout, IDENTITY_TIMEOUT))
+            if not self._line.loses_step:
+                async with self._line.turn(unit):
+                    identity = await identify(self._line, unit, max(self._timeout, IDENTITY_TIMEOUT))
         except (RefusedError, NoAnswerError):
-            # Most devices don't know the question.
-            pass
+            # Most devices don't know the question, and some answer nothing more after it.
+            if not await self._is_there(unit):
+                self._line.lost_step("it was there before")
         profile = by_identity(self._profiles, identity) or await self._by_registers(unit)
         found = FoundDevice(
             network_id=self._line.config.id,

@@ -413,10 +413,4 @@ class Unit:
         except RefusedError:
             return
         except NoAnswerError as error:
-            self._line.loses_step = True
-            self._line.close()
-            log.warning(
-                "%s was lost after it was asked for its identification, which is not asked for again: %s",
-                self._line.address,
-                error.reason,
-            )
+            self._line.lost_step(error.reason)

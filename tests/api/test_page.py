@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from api.web.alarms import urgency
 from api.web.bacnet import changes_words, device_link, lines_of, request_of, route_of
 from api.web.model import Model
 from api.web.pages import comfort, device_row, device_words, host_rows
 from api.web.registers import cells, summary
-from api.web.session import point_path, site_of
+from api.web.session import ApiError, Session, point_path, site_of
 from api.web.trends import bands, options_of
 
 
@@ -288,3 +289,12 @@ def test_a_device_is_asked_by_the_right_routes() -> None:
     assert device_link("room/1", "north") == "/device?key=room%2F1&site=north"
     assert changes_words(0, 0) == "it has no points"
     assert changes_words(3, 1) == "2 of 3 points told by the device, 1 polled"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
+async def test_what_is_no_json_is_refused_in_words(value: object) -> None:
+    session = Session(FastAPI(), "token")
+    with pytest.raises(ApiError, match="That can't be sent") as refused:
+        await session.put("/api/anything", {"value": value})
+    assert (refused.value.status, refused.value.is_away, session.away) == (422, False, None)
+    await session.close()

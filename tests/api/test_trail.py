@@ -43,6 +43,26 @@ async def test_entries_wait_for_the_log_and_say_when_they_happened() -> None:
     assert trail.waiting == 1
 
 
+async def test_an_entry_that_breaks_the_way_to_the_log_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken: list[str] = []
+
+    async def add(user: str, action: str, target: str, detail: dict[str, Any]) -> None:
+        if target == "broken" and not taken:
+            raise RuntimeError("the store is gone")
+        taken.append(target)
+
+    trail = Trail(add)
+    trail.later("bacnet 10.0.0.1", "write", "broken", {})
+    await asyncio.sleep(0.02)
+    trail.later("bacnet 10.0.0.1", "write", "b", {})
+    await asyncio.sleep(0.02)
+    await trail.close(0.2)
+    assert (sorted(taken), trail.waiting) == (["b", "broken"], 0)
+    assert "the store is gone" in caplog.text
+
+
 async def test_past_a_bound_a_change_fails_rather_than_being_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

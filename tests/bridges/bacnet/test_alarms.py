@@ -1,13 +1,22 @@
 """Events of devices as alarms of ours, over real BACnet/IP on loopback."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bacpypes3.apdu import SimpleAckPDU
-from bacpypes3.basetypes import DateTime, Destination, TimeStamp
+from bacpypes3.basetypes import (
+    DateTime,
+    Destination,
+    NotificationParameters,
+    NotificationParametersOutOfRange,
+    TimeStamp,
+)
 from bacpypes3.constructeddata import ListOf
+from bacpypes3.errors import ExecutionError
 from bacpypes3.object import NotificationClassObject
 from bacpypes3.primitivedata import Date, Time, Unsigned
 
@@ -18,9 +27,9 @@ from actors.core.errors import ConflictError, NotFoundError, UnreachableError
 from bridges.bacnet import alarms as module
 from bridges.bacnet.alarms import clear_left, device_of
 from bridges.bacnet.bridge import BacnetBridge
-from bridges.bacnet.events import Notification, from_stamp, is_late, severity, to_stamp
+from bridges.bacnet.events import Notification, from_stamp, is_late, read_notification, severity, to_stamp
 from tests.bridges.bacnet.conftest import Bench, device, point, until
-from tests.bridges.bacnet.eventful import Eventful, stamp
+from tests.bridges.bacnet.eventful import UNSPECIFIED, Eventful, place, stamp
 from tests.bridges.bacnet.rogues import Rogue, Rogues
 from tests.support import InProcess
 
@@ -240,6 +249,99 @@ async def test_a_device_that_only_tells_is_believed(world: World) -> None:
     await until(lambda: world.state() is CLOSED)
 
 
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_device_without_a_clock_raises_again(world: World, tells: bool) -> None:
+    world.events.information = world.events.summary = tells
+    world.events.asks = [0, 0, 0]
+    await world.bridge()
+    for before, state, wanted in (
+        ("normal", "high-limit", 1),
+        ("high-limit", "normal", 0),
+        ("normal", "high-limit", 1),
+    ):
+        _, one = world.events.become(ROOM, state)
+        one.stamps = [UNSPECIFIED] * 3
+        await world.events.tell(world.events.made(ROOM, before, state, UNSPECIFIED, priority=20))
+        await until(lambda wanted=wanted: len(world.alarms(ACTIVE)) == wanted)  # type: ignore[misc]
+    assert world.steps() == ["raised", "cleared", "raised"]
+
+
+async def test_a_device_that_counts_anew_after_a_restart_is_asked(world: World) -> None:
+    await world.bridge()
+    for state, number in (("high-limit", 1), ("normal", 2), ("high-limit", 1)):
+        before, one = world.events.become(ROOM, state)
+        one.stamps[place(state)] = TimeStamp(sequenceNumber=Unsigned(number))
+        await world.events.tell(world.events.made(ROOM, before, state, one.stamps[place(state)]))
+        await until(lambda state=state: world.state() is (CLEARED if state == "normal" else ACTIVE))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+async def test_a_value_that_is_no_number_is_left_out(world: World, value: float) -> None:
+    await world.bridge()
+    wrong = NotificationParametersOutOfRange(
+        exceedingValue=value, statusFlags=[1, 0, 0, 0], deadband=1.0, exceededLimit=30.0
+    )
+    await world.events.go(ROOM, "high-limit", eventValues=NotificationParameters(outOfRange=wrong))
+    await until(lambda: world.state() is ACTIVE)
+    alarm = world.last()
+    assert alarm is not None
+    assert alarm.value == 1.0  # the point's own
+
+
+def read(value: int, priority: int = 1) -> Notification:
+    params = SimpleNamespace(_choice="unsignedRange", unsignedRange=SimpleNamespace(exceedingValue=value))
+    return read_notification(
+        SimpleNamespace(
+            initiatingDeviceIdentifier=("device", 7),
+            notifyType="alarm",
+            eventObjectIdentifier=ROOM,
+            toState="high-limit",
+            fromState="normal",
+            timeStamp=TimeStamp(sequenceNumber=Unsigned(1)),
+            priority=priority,
+            messageText=None,
+            ackRequired=True,
+            eventValues=params,
+        )
+    )
+
+
+def test_a_whole_number_that_is_too_large_is_left_out() -> None:
+    assert [read(each).value for each in (2**53, 2**53 + 1, 2**20000)] == [2**53, None, None]
+
+
+@pytest.mark.parametrize("priority", [256, 2**64])
+def test_an_event_of_a_priority_that_there_is_not_is_refused(priority: int) -> None:
+    assert read(1, 255).priority == 255
+    with pytest.raises(ValueError, match="priority above 255"):
+        read(1, priority)
+
+
+async def test_a_device_that_makes_up_objects_fills_no_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_EVENTS", 2)
+    bridge = await world.bridge()
+    follower = bridge._followers["7"]
+    for number in range(1, 6):
+        await world.events.go(f"analog-input,{number}", "high-limit")
+    follower.came()
+    await until(lambda: not follower._waiting and not follower._must_ask)
+    assert len(world.alarms()) == len(follower._details) == 2
+    # What is known goes on.
+    await world.events.go(ROOM, "normal")
+    await until(lambda: len(world.alarms(CLEARED)) == 1)
+
+
+async def test_alarms_of_a_device_whose_events_are_no_longer_wanted_clear(world: World) -> None:
+    bridge = await world.bridge()
+    await world.events.go(ROOM, "high-limit")
+    await until(lambda: world.state() is ACTIVE)
+    await bridge.stop()
+    await world.lab.bridge([device(7, cov=False, events="off")], [point("analog-input", 1, 7)])
+    await until(lambda: world.state() is CLEARED)
+
+
 async def test_a_bridge_registers_as_a_recipient_once_and_only_where_it_is_told_to(world: World) -> None:
     added: list[Any] = []
     listed = NotificationClassObject(
@@ -267,6 +369,20 @@ async def test_a_bridge_registers_as_a_recipient_once_and_only_where_it_is_told_
     bridge._followers["7"].came()
     await until(lambda: not bridge._followers["7"]._must_ask)
     assert len(added) == 1
+
+
+async def test_a_device_that_hides_its_object_list_is_asked_for_its_events(world: World) -> None:
+    plain = world.device.do_ReadPropertyRequest
+
+    async def read(apdu: Any) -> None:
+        if str(apdu.propertyIdentifier) == "object-list":
+            raise ExecutionError("property", "read-access-denied")
+        await plain(apdu)
+
+    world.device.do_ReadPropertyRequest = read
+    world.events.become(ROOM, "high-limit")
+    await world.bridge(events="register")
+    await until(lambda: world.state() is ACTIVE)
 
 
 async def test_events_that_are_not_ours_or_make_no_sense_change_nothing(world: World) -> None:

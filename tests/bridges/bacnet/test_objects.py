@@ -71,7 +71,7 @@ async def test_wrong_objects_are_refused_before_they_are_sent(rogues: Rogues, la
         await bridge.create_object("7", "analog-value", 2**22 - 1)
     with pytest.raises(BadInputError, match="name"):
         await bridge.create_object("7", "analog-value", name="")
-    for wrong in ("device,7", "nothing", "analog-value"):
+    for wrong in ("device,7", "8,7", "device:7", "8:7", "nothing", "analog-value"):
         with pytest.raises(BadInputError, match="object"):
             await bridge.delete_object("7", wrong)
     for call in (bridge.create_object("9", "analog-value"), bridge.delete_object("9", "analog-value,1")):

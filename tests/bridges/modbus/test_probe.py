@@ -260,3 +260,21 @@ def test_a_register_that_fits_several_profiles_says_nothing() -> None:
     assert by_registers([ACME, other], {("holding", 11): 340}) is ACME
     assert by_registers([ACME, other], {("holding", 11): 341}) is None
     assert by_registers([ACME, other], {}) is None
+
+
+async def test_units_behind_what_loses_step_over_the_identification_are_all_found(bench: Bench) -> None:
+    lost: list[int] = []
+    memory = Memory(holding={0: 1})
+
+    async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+        if pdu[0] == 43:
+            lost.append(device.connections)
+            return frame(transaction, unit, bytes([43 | 0x80, 1]))
+        answer = memory.answer(pdu) if unit < 4 and device.connections not in lost else None
+        return answer and frame(transaction, unit, answer)
+
+    device = await bench.device({}, behave)
+    bridge = await bench.bridge([network(device)], [], [])
+    assert units(await steps(bridge, units=range(1, 6))) == [1, 2, 3]
+    assert lost == [1]
+    assert device.connections == 2
