@@ -160,7 +160,9 @@ class _Found:
                     value=key in self._chosen, on_change=lambda event: self._choose(key, event.value)
                 )
                 tick.props["aria-label"] = f"Choose {name}"
-            badge("conflict" if device["conflict"] else device["state"])
+            # Once it is decided which of two is meant, that is what counts.
+            undecided = device["state"] == "discovered"
+            badge("conflict" if device["conflict"] and undecided else device["state"])
         with box("acts side oc-line"):
             _acts(device, query, self._may, self._act)
         with box("wide"):
