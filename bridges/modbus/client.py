@@ -22,7 +22,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from actors.core.errors import BridgeError
+from actors.core.errors import BridgeError, DeviceRefusedError
 from bridges.config import ModbusNetwork
 from bridges.modbus.framing import LONGEST_FRAME, Inbox, StrictRtuFramer, StrictSocketFramer
 from bridges.modbus.registers import BIT_TYPES, Masked, RegisterType
@@ -70,6 +70,8 @@ _SILENCE: Final = "no answer"
 _READ_FUNCTIONS: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 _READ: Final = struct.Struct(">BHH")
 """Function, first register or bit, and how many."""
+_AWAY: Final = frozenset((10, 11))
+"""Exceptions by which a gateway says that it has no way to a device, or no answer of it."""
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 Call = Callable[[Client], Awaitable[ModbusPDU]]
 
@@ -88,6 +90,13 @@ class NoAnswerError(BridgeError):
 
 class NotConnectedError(NoAnswerError):
     """There is no connection to ask over."""
+
+
+def as_told(error: BridgeError) -> BridgeError:
+    """Give an error as others know it: a refusal is an answer, but a gateway's word of silence is none."""
+    if isinstance(error, RefusedError) and error.code not in _AWAY:
+        return DeviceRefusedError(error.device, error.reason)
+    return BridgeError(error.device, error.reason)
 
 
 def kind_of(error: BridgeError) -> str:

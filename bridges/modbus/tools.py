@@ -9,7 +9,7 @@ from bridges.config import NetworkStatus, Profile
 from bridges.modbus.binding import check_unit
 from bridges.modbus.blocks import MAX_BITS, MAX_REGISTERS
 from bridges.modbus.browse import Look, check_range, read_range, seen
-from bridges.modbus.client import ModbusLine, NoAnswerError, RefusedError
+from bridges.modbus.client import ModbusLine, NoAnswerError, RefusedError, as_told
 from bridges.modbus.probe import TIMEOUT, Probe, ProbeStep, wanted_units
 from bridges.modbus.registers import BIT_TYPES, RegisterType
 from bridges.modbus.services import Identity, clear_counters, diagnose, exchange, identify, read_fifo
@@ -63,7 +63,7 @@ class UnitTools:
         try:
             found, requests = await read_range(line, unit, register_type, address, count, most)
         except (RefusedError, NoAnswerError) as error:
-            raise BridgeError(error.device, error.reason) from error
+            raise as_told(error) from error
         return Look(
             network_id=network_id,
             unit=unit,
@@ -169,7 +169,7 @@ class UnitTools:
             async with line.turn(unit):
                 return await call(line)
         except (RefusedError, NoAnswerError) as error:
-            raise BridgeError(error.device, error.reason) from error
+            raise as_told(error) from error
 
     def _line(self, network_id: str) -> ModbusLine:
         if network_id not in self._lines:

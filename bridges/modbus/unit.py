@@ -17,7 +17,14 @@ from actors.core.values import PointValue
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.config import DeviceStatus, ModbusDevice
 from bridges.modbus.blocks import Block, single
-from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError, kind_of
+from bridges.modbus.client import (
+    ModbusLine,
+    NoAnswerError,
+    NotConnectedError,
+    RefusedError,
+    as_told,
+    kind_of,
+)
 from bridges.modbus.commands import Commands, prepare
 from bridges.modbus.plan import Plan, Wanted
 from bridges.modbus.registers import Reading, Register, decode
@@ -183,7 +190,8 @@ class Unit:
         try:
             words = await self._fetch(single((point_id, register)))
         except (RefusedError, NoAnswerError) as error:
-            raise BridgeError(self.device.id, error.reason) from error
+            told = as_told(error)
+            raise type(told)(self.device.id, told.reason) from error
         self._heard()
         reading = decode(register, words)
         self._rows.take_one(point_id, reading)

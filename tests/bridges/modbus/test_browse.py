@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.errors import BadInputError, BridgeError, NotFoundError
+from actors.core.errors import BadInputError, BridgeError, DeviceRefusedError, NotFoundError
 from bridges.modbus.bridge import ModbusBridge
 from bridges.modbus.browse import MOST_REQUESTS, NOT_ASKED, Look, seen
 from bridges.modbus.registers import ByteOrder
@@ -82,8 +82,9 @@ async def test_a_range_that_isnt_there_costs_a_bounded_number_of_requests(bench:
 async def test_a_unit_that_is_silent_or_not_behind_the_gateway_is_told(bench: Bench) -> None:
     device = await bench.device({1: Memory(exception=11)})
     bridge = await bridge_to(bench, device)
-    with pytest.raises(BridgeError, match=r"gateway target device failed to respond \(11\)"):
+    with pytest.raises(BridgeError, match=r"gateway target device failed to respond \(11\)") as away:
         await bridge.browse("line", 1, "holding", 0, 10)
+    assert type(away.value) is BridgeError
     with pytest.raises(BridgeError, match="no answer within") as caught:
         await bridge.browse("line", 2, "holding", 0, 10)
     assert type(caught.value) is BridgeError
@@ -137,9 +138,9 @@ async def test_services_of_any_unit(bench: Bench) -> None:
     device = await bench.device({1: Memory(functions={3})})
     bridge = await bridge_to(bench, device)
     assert (await bridge.diagnose("line", 1))["bus_messages"] == "illegal function (1)"
-    with pytest.raises(BridgeError, match=r"illegal function \(1\)"):
+    with pytest.raises(DeviceRefusedError, match=r"illegal function \(1\)"):
         await bridge.ask_identity("line", 1)
-    with pytest.raises(BridgeError, match=r"illegal function \(1\)"):
+    with pytest.raises(DeviceRefusedError, match=r"illegal function \(1\)"):
         await bridge.read_fifo("line", 1, 0)
     with pytest.raises(BadInputError):
         await bridge.read_fifo("line", 1, 65536)
