@@ -256,6 +256,7 @@ class DeviceAlarms:
             await self._register()
         listed = await self._listed()
         if listed is None:
+            await self._clear_deleted()
             return
         reports: list[Report] = []
         for said in listed:
@@ -269,6 +270,17 @@ class DeviceAlarms:
                 continue
             reports.append(await self._of_said(await self._unlisted(obj)))
         await self._report(reports)
+
+    async def _clear_deleted(self) -> None:
+        """Clear alarms of objects that a device which can't say how its events stand no longer has."""
+        for obj, last in list((self._known or {}).items()):
+            if last.alarm.state is AlarmState.CLOSED:
+                continue
+            try:
+                await self.device.ask(obj, "object-name")
+            except DeviceError as error:
+                if "unknown-object" in error.reason:
+                    await self._report([await self._of_said(Said(obj, "normal", ALL))])
 
     async def _of_said(self, said: Said) -> Report:
         asks = await self._asks(said.object) if "1" in said.acked else None

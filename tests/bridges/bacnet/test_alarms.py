@@ -18,7 +18,7 @@ from bacpypes3.basetypes import (
 from bacpypes3.constructeddata import ListOf
 from bacpypes3.errors import ExecutionError
 from bacpypes3.object import NotificationClassObject
-from bacpypes3.primitivedata import Date, Time, Unsigned
+from bacpypes3.primitivedata import Date, ObjectIdentifier, Time, Unsigned
 
 from actors.alarm.models import Alarm, AlarmState, Severity
 from actors.alarm.store import AlarmStore
@@ -340,6 +340,19 @@ async def test_alarms_of_a_device_whose_events_are_no_longer_wanted_clear(world:
     await bridge.stop()
     await world.lab.bridge([device(7, cov=False, events="off")], [point("analog-input", 1, 7)])
     await until(lambda: world.state() is CLEARED)
+
+
+async def test_the_alarm_of_a_deleted_object_clears_though_its_device_only_tells(world: World) -> None:
+    world.events.information = world.events.summary = False
+    bridge = await world.bridge()
+    await world.events.go(ROOM, "high-limit")
+    await until(lambda: world.state() is ACTIVE)
+    bridge._followers["7"].came()
+    await until(lambda: not bridge._followers["7"]._must_ask)
+    assert world.state() is ACTIVE
+    world.device.delete_object(world.device.get_object_id(ObjectIdentifier(ROOM)))
+    bridge._followers["7"].came()
+    await until(lambda: world.state() is CLOSED)
 
 
 async def test_a_bridge_registers_as_a_recipient_once_and_only_where_it_is_told_to(world: World) -> None:
