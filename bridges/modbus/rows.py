@@ -20,9 +20,12 @@ class Rows:
     def __init__(self, outbox: Outbox, clock: Clock) -> None:
         self._outbox, self._clock = outbox, clock
         self._rows: dict[str, Row] = {}
+        self.changes = 0
+        """How often rows were changed by anything but a poll: by a write, a fault, another plan."""
 
     def keep_only(self, ids: Iterable[str]) -> None:
         """Forget points that are not among these."""
+        self.changes += 1
         kept = set(ids)
         self._rows = {point_id: row for point_id, row in self._rows.items() if point_id in kept}
 
@@ -30,14 +33,18 @@ class Rows:
         """Give the time of what is read now."""
         return self._clock()
 
-    def take(self, block: Block, words: Sequence[int], at: int) -> Sequence[str]:
-        """Take the points of a block that was read at a time; gives their ids."""
+    def take(self, block: Block, words: Sequence[int], at: int, frame: PointFrame) -> None:
+        """Take the points of a block that was read at a time, and append them to a frame."""
         values, statuses = block.reader.read(words)
         self._rows.update(zip(block.ids, zip(values, repeat(at), statuses), strict=True))
-        return block.ids
+        frame.ids += block.ids
+        frame.values += values
+        frame.times += [at] * len(values)
+        frame.statuses += statuses
 
     def take_one(self, point_id: str, reading: Reading) -> None:
         """Take one point and send it."""
+        self.changes += 1
         self._rows[point_id] = (reading.value, self._clock(), reading.status)
         self.send([point_id])
 
@@ -49,8 +56,16 @@ class Rows:
             values, times, statuses = zip(*[rows[point_id] for point_id in known], strict=True)
             self._outbox.put(PointFrame(known, list(values), list(times), list(statuses)))
 
+    def send_frame(self, frame: PointFrame, changes: int) -> None:
+        """Send what a poll has read; `changes` is what it was when the poll began."""
+        if self.changes != changes:
+            self.send(frame.ids)
+        elif frame.ids:
+            self._outbox.put(frame)
+
     def fault(self, ids: list[str]) -> None:
         """Flag points that the device doesn't answer for; the last value and its time stay."""
+        self.changes += 1
         for point_id in ids:
             value, at, _ = self._rows.get(point_id, (None, self._clock(), 0))
             self._rows[point_id] = (value, at, int(PointStatus.FAULT))
@@ -58,6 +73,7 @@ class Rows:
 
     def flag_down(self, ids: Iterable[str]) -> None:
         """Flag all points of a device that is down; the last values stay."""
+        self.changes += 1
         ids = list(ids)
         for point_id in ids:
             value, at, status = self._rows.get(point_id, (None, self._clock(), 0))
@@ -69,9 +85,9 @@ class Fresh:
     """What one poll reads, decoded in the time in which the device makes up its next answer."""
 
     def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+        self._rows, self._changes = rows, rows.changes
         self._words: deque[tuple[Block, Sequence[int], int]] = deque()
-        self._ids: list[str] = []
+        self._frame = PointFrame([], [], [], [])
 
     def take_soon(self, block: Block, words: Sequence[int]) -> None:
         """Take a block that was read: the event loop decodes it when the poll waits for the next answer."""
@@ -81,8 +97,8 @@ class Fresh:
     def send(self) -> bool:
         """Send all that was read, as one frame; tells whether it was anything."""
         self._take()
-        self._rows.send(self._ids)
-        return bool(self._ids)
+        self._rows.send_frame(self._frame, self._changes)
+        return bool(self._frame.ids)
 
     def _take_quietly(self) -> None:
         # What fails here fails again in `send`, whose caller tells it.
@@ -91,5 +107,5 @@ class Fresh:
 
     def _take(self) -> None:
         while self._words:
-            self._ids += self._rows.take(*self._words[0])
+            self._rows.take(*self._words[0], self._frame)
             self._words.popleft()
