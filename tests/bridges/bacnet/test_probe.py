@@ -32,7 +32,7 @@ async def test_a_building_is_found_with_all_that_it_tells(bench: Bench) -> None:
     def progress(state: Progress) -> None:
         heard.append((state.devices, state.devices_done, state.points))
 
-    found = await bridge.scan(progress=progress, wait=0.5)
+    found = await bridge.scan(progress=progress, wait=1.0)
     by_key = {each.device.device_key: each for each in found.devices}
     assert len(by_key) == len(found.devices) == len(simulated.BACNET) + 1
     assert (found.cancelled, found.errors) == (False, {})
@@ -64,7 +64,7 @@ async def test_a_building_is_found_with_all_that_it_tells(bench: Bench) -> None:
 
 async def test_a_scan_keeps_to_its_range(bench: Bench) -> None:
     bridge = await opened(bench)
-    found = await bridge.scan(["ip"], 1102, 1103, wait=0.5)
+    found = await bridge.scan(["ip"], 1102, 1103, wait=1.0)
     assert [
         each.device.device_key for each in sorted(found.devices, key=lambda each: each.device.device_key)
     ] == [
@@ -79,7 +79,7 @@ async def test_poor_devices_are_found_too_and_say_what_is_missing(rogues: Rogues
     rogues.add(9, 13, 5, all_or_nothing=True, broken=frozenset({"analog-input,4"}))
     rogues.add(10, 14, 2, extra=(ObjectIdentifier((200, 1)),), no_multiple=True)
     bridge = await opened(lab)
-    found = await bridge.scan(low=1, high=100, wait=0.5)
+    found = await bridge.scan(low=1, high=100, wait=1.0)
     by_key = {each.device.device_key: each for each in found.devices}
     assert sorted(by_key) == ["10", "7", "8", "9"]
     small = by_key["7"]
@@ -97,7 +97,7 @@ async def test_two_devices_with_one_instance_are_both_found(rogues: Rogues, lab:
     rogues.add(7, 11)
     rogues.add(7, 12)
     bridge = await opened(lab)
-    found = await bridge.scan(low=1, high=100, wait=0.5)
+    found = await bridge.scan(low=1, high=100, wait=1.0)
     assert sorted(keys(found)) == [("7", "200:11"), ("7", "200:12")]
 
 
@@ -105,7 +105,7 @@ async def test_a_device_that_falls_silent_is_found_with_its_reason(rogues: Rogue
     rogues.add(7, 11, delay=5.0)
     rogues.add(8, 12)
     bridge = await opened(lab)
-    found = await bridge.scan(low=1, high=100, wait=0.5)
+    found = await bridge.scan(low=1, high=100, wait=1.0)
     by_key = {each.device.device_key: each for each in found.devices}
     assert by_key["7"].errors == {"device": "no answer within 0.4 s"}
     assert by_key["7"].device.points is None
@@ -127,7 +127,7 @@ async def test_a_cancelled_scan_gives_what_it_has(rogues: Rogues, lab: Bench) ->
     assert keys(found) == [("7", "200:11")]
     assert not await bridge.cancel_scan()
     # The next one is free to run.
-    assert not (await bridge.scan(low=7, high=7, wait=0.2)).cancelled
+    assert not (await bridge.scan(low=7, high=7, wait=1.0)).cancelled
 
 
 async def test_a_scan_whose_caller_gives_up_ends(rogues: Rogues, lab: Bench) -> None:
@@ -154,7 +154,7 @@ async def test_networks_are_scanned_side_by_side(rogues: Rogues, lab: Bench) -> 
         bridge = await lab.bridge([], networks=[first, second, shut])
         await until(lambda: bridge._networks["ip"].is_open and bridge._networks["other"].is_open)
         await until(lambda: "in use" in (bridge._networks["shut"].trouble or ""))
-        found = await bridge.scan(low=1, high=100, wait=0.3)
+        found = await bridge.scan(low=1, high=100, wait=1.0)
         assert sorted(each.device.network_id for each in found.devices) == ["ip", "other"]
         assert "in use" in found.errors["shut"]
     finally:
@@ -176,7 +176,7 @@ async def test_a_device_that_no_broadcast_reaches_is_asked_at_its_address(rogues
 
     app.do_WhoIsRequest = only_when_asked
     app.asked.clear()
-    found = await bridge.scan(low=1, high=100, wait=0.3)
+    found = await bridge.scan(low=1, high=100, wait=1.0)
     assert keys(found) == [("7", "200:11")]
 
 
@@ -184,8 +184,8 @@ async def test_who_has_an_object(rogues: Rogues, lab: Bench) -> None:
     rogues.add(7, 11, 2)
     rogues.add(8, 12, 5)
     bridge = await opened(lab)
-    assert [each.instance for each in await bridge.who_has("ip", obj="analog-input,1", wait=0.4)] == [7, 8]
-    (found,) = await bridge.who_has("ip", name="input 5", wait=0.4)
+    assert [each.instance for each in await bridge.who_has("ip", obj="analog-input,1", wait=1.0)] == [7, 8]
+    (found,) = await bridge.who_has("ip", name="input 5", wait=1.0)
     assert (found.instance, found.address, found.object) == (8, "200:12", "analog-input,5")
     assert await bridge.who_has("ip", name="nothing", wait=0.2) == []
 
