@@ -14,7 +14,7 @@ from typing import IO, Any, Final, NamedTuple
 
 from actors.core.errors import NotFoundError, NotStandingInError, UnreachableError
 from actors.core.health import Health, HealthState
-from actors.core.later import Later
+from actors.core.later import Later, meet
 from actors.core.names import actor_name
 from actors.core.peer import set_mark
 from api.actors import actor_class, is_async
@@ -22,8 +22,6 @@ from api.actors import actor_class, is_async
 log = logging.getLogger(__name__)
 
 NAME: Final = "stand_in"
-MEET_AGAIN: Final = 1.0
-"""Seconds between two looks for an actor that rises later."""
 LOOK: Final = 0.1
 """Seconds between two looks at whether an actor has come back."""
 ENDING: Final = 8.0
@@ -93,15 +91,8 @@ class StandIn:
         self._keep(asyncio.create_task(self._meet(laters)))
 
     async def _meet(self, laters: list[Later]) -> None:
-        while laters:
-            try:
-                await asyncio.to_thread(laters[0])
-            except Exception as error:
-                # Not there yet, or whatever Ray raises without its head.
-                log.debug("not met yet: %s", error)
-                await asyncio.sleep(MEET_AGAIN)
-            else:
-                laters = laters[1:]
+        for each in laters:
+            await meet(each)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)

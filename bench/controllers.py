@@ -12,6 +12,7 @@ from bacpypes3.local.networkport import NetworkPortObject
 from bacpypes3.vlan import VirtualNetwork
 
 from bridges.simulator.application import Device
+from bridges.simulator.bacnet import field_port
 
 ADDRESS: Final = "127.0.0.3"
 FIRST: Final = 2001
@@ -19,22 +20,6 @@ FIRST: Final = 2001
 NETWORK: Final = 200
 CHANGE: Final = 2.0
 """Seconds between two changes of all values."""
-
-
-def _port(mac: int, network: int, lan: str) -> NetworkPortObject:
-    return NetworkPortObject(
-        objectIdentifier=("network-port", 2),
-        objectName="Field Port",
-        networkType="virtual",
-        protocolLevel="bacnet-application",
-        networkInterfaceName=lan,
-        macAddress=bytes([mac]),
-        networkNumber=network,
-        networkNumberQuality="configured",
-        outOfService=False,
-        changesPending=False,
-        reliability="no-fault-detected",
-    )
 
 
 def _device(instance: int, name: str) -> DeviceObject:
@@ -63,7 +48,7 @@ def router(port: int, lan: str) -> Device:
         bbmdBroadcastDistributionTable=[],
         bbmdForeignDeviceTable=[],
     )
-    made: Device = Device.from_object_list([_device(1999, "router"), outside, _port(1, NETWORK, lan)])
+    made: Device = Device.from_object_list([_device(1999, "router"), outside, field_port(lan, 1, NETWORK)])
     return made
 
 
@@ -83,7 +68,7 @@ def controller(number: int, points: int, lan: str) -> tuple[Device, list[AnalogV
         for each in range(points)
     ]
     own = _device(FIRST + number, f"controller {number}")
-    return Device.from_object_list([own, _port(number + 2, 0, lan), *values]), values
+    return Device.from_object_list([own, field_port(lan, number + 2, 0), *values]), values
 
 
 async def run(port: int, count: int, points: int, dead: int) -> None:

@@ -1,12 +1,20 @@
 """Handles of actors that rise after those who need them."""
 
+import asyncio
+import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from actors.core.errors import UnreachableError
 from actors.core.names import actor_name, find
 from actors.core.peer import Peer
+
+log = logging.getLogger(__name__)
+
+MEET_AGAIN: Final = 1.0
+"""Seconds between two looks for an actor that rises later."""
 
 
 class Later:
@@ -45,3 +53,16 @@ class Later:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _looking=threading.Lock())
+
+
+async def meet(look_up: Callable[[], Any]) -> None:
+    """Look an actor up until it is there, in a thread: later the head that knows it may be away."""
+    while True:
+        try:
+            await asyncio.to_thread(look_up)
+        except Exception as error:
+            # Not there yet, or whatever Ray raises without its head.
+            log.debug("not met yet: %s", error)
+            await asyncio.sleep(MEET_AGAIN)
+        else:
+            return

@@ -24,6 +24,7 @@ from actors.core.errors import (
     WriteFailedError,
 )
 from actors.core.health import Health, HealthState
+from actors.core.later import meet
 from actors.core.metrics import Measure
 from actors.core.remote import answered
 from actors.core.values import PointStatus, PointValue
@@ -64,8 +65,6 @@ ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
-MEET_AGAIN: Final = 1.0
-"""Seconds between two looks for an actor that rises later."""
 CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
 
@@ -191,22 +190,10 @@ class BacnetBridge(Services):
             for network in self._networks.values()
             if network.config.time_sync is not None
         ]
-        runs += [self._meet(each) for each in (self._find_commands, self._find_alarms) if each is not None]
+        runs += [meet(each) for each in (self._find_commands, self._find_alarms) if each is not None]
         runs += [self._sharing.follow(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
         self._run_devices()
-
-    async def _meet(self, find: Callable[[], Any]) -> None:
-        """Look an actor up that rises after this one: later the head that knows it may be away."""
-        while True:
-            try:
-                await asyncio.to_thread(find)
-            except Exception as error:
-                # Not there yet, or whatever Ray raises without its head.
-                log.debug("not met yet: %s", error)
-                await asyncio.sleep(MEET_AGAIN)
-            else:
-                return
 
     def _run_devices(self) -> None:
         """Begin to read the devices that are new."""
