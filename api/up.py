@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
 from rich.console import Console
@@ -126,11 +126,13 @@ def run(options: Options, console: Console) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(own(options.data))
         configure_logging(options.data / "logs", "api@campus")
-        _check_port(host, port)
+        held = hold_port(host, port)
+        for each in held:
+            stack.callback(each.close)
         stop = stack.enter_context(Stop())
         if options.demo:
             stack.enter_context(simulated_building(campus.config.sites[-1].networks, console))
-        _serve(campus, options, (host, port), stop, stack, console)
+        _serve(campus, options, (host, port), held, stop, stack, console)
     console.print("Stopped.")
 
 
@@ -138,6 +140,7 @@ def _serve(
     campus: Campus,
     options: Options,
     at: tuple[str, int],
+    held: list[socket.socket],
     stop: "Stop",
     stack: contextlib.ExitStack,
     console: Console,
@@ -165,12 +168,9 @@ def _serve(
     followers = [Federation(actors, joining, registry_of(options.data))] if several else []
     app = create_app(actors, followers=followers)
     mount(app, _secret(options.data))
-    host, port = at
     server = _Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=3,
@@ -181,7 +181,7 @@ def _serve(
     # Our own handler ends the server, so that actors are taken down in order afterwards.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     stop.server = server
-    server.run()
+    server.run(sockets=held)
 
 
 class _Server(uvicorn.Server):
@@ -203,22 +203,49 @@ def _lower(take_down: object, order: list[tuple[str, object]], console: Console)
     take_down(order)  # type: ignore[operator]
 
 
-def _check_port(host: str, port: int) -> None:
-    """Say now that the port is taken, not after all actors have risen."""
+def hold_port(host: str, port: int) -> list[socket.socket]:
+    """Take the port now, listening to nobody yet: nothing that rises in between can take it.
+
+    A name of several addresses (`localhost`) gives a socket for each that this machine has.
+    Raises UsageError where the port is taken or the address isn't ours.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror:
         raise UsageError(f"host {host!r} is no address of this machine; try 127.0.0.1 or 0.0.0.0") from None
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
         try:
-            probe.bind(address)
+            held.append(_bound(family, kind, protocol, address))
         except OSError as error:
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                absent = error
+                continue
+            for each in held:
+                each.close()
             if error.errno == errno.EADDRINUSE:
                 raise UsageError(
                     f"port {port} is taken; choose another with --port or OPENCRATE_PORT"
                 ) from None
             raise UsageError(f"can't listen on {host}:{port}: {error.strerror}") from None
+    if not held:
+        raise UsageError(f"can't listen on {host}:{port}: {absent.strerror if absent else 'no address'}")
+    return held
+
+
+def _bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    """Give a socket that holds `address`. Raises OSError."""
+    held = socket.socket(family, kind, protocol)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        held.bind(address)
+    except OSError:
+        held.close()
+        raise
+    return held
 
 
 def _secret(data: Path) -> str:

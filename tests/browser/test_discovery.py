@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.bridges.simulator.support import free_port
 from tests.browser.test_page import ARGUMENTS, PATIENCE, PHONE, WIDE, Visit
 from tests.cluster.system import System, environment, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -29,8 +29,8 @@ sites:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder: Path = tmp_path_factory.mktemp("unknown")
-    bacnet, modbus = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
-    own = free_port(socket.SOCK_DGRAM, "127.0.0.1")
+    bacnet, modbus = free_port(socket.SOCK_DGRAM), free_port()
+    own = free_port(socket.SOCK_DGRAM)
     config = folder / "campus.yaml"
     config.write_text(CONFIG.format(own=own, bacnet=bacnet, modbus=modbus))
     command = [sys.executable, "-m", "bridges.simulator", "--bacnet-port", str(bacnet)]

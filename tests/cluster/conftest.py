@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.system import System, free_port
+from tests.cluster.system import System
+from tests.ports import free_port
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,10 @@ from typing import Any
 import httpx
 
 from api.processes import Process, descendants
+from tests.ports import free_port
 
 OPENCRATE = Path(sys.executable).with_name("opencrate")
 ADMIN = {"username": "ana", "password": "correct horse battery"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment() -> dict[str, str]:

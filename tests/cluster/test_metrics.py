@@ -12,7 +12,8 @@ import pytest
 
 from actors.core.metrics import CALL_SECONDS, COUNTERS, GAUGES
 from tests.cluster.conftest import Demo
-from tests.cluster.system import free_port, until
+from tests.cluster.system import until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

@@ -21,7 +21,8 @@ from bridges.bacnet.bridge import BacnetBridge
 from bridges.config import BacnetDevice, BacnetNetwork
 from bridges.simulator.program import Options, Simulator
 from tests.bridges.bacnet.rogues import Rogues
-from tests.bridges.simulator.support import IP, free_port
+from tests.bridges.simulator.support import IP
+from tests.ports import free_port
 from tests.support import InProcess
 
 QUICK = Backoff(first=0.05, limit=0.2)
@@ -132,7 +133,7 @@ def nodes(tmp_path: Path) -> Iterator[NodeStore]:
 async def bench(nodes: NodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     # BAC0 keeps a folder in the home of the user.
     monkeypatch.setenv("HOME", str(tmp_path))
-    ports = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    ports = free_port(socket.SOCK_DGRAM, IP), free_port(socket.SOCK_STREAM, IP)
     simulator = Simulator(Options(IP, *ports, 10.0, 7, datetime(2026, 1, 14, 10), frozenset()))
     await simulator.open()
     bench = Bench(simulator, nodes)

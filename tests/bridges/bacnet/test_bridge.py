@@ -22,6 +22,7 @@ from bridges.bacnet.bridge import BacnetBridge
 from bridges.config import BacnetDevice, BacnetNetwork
 from bridges.model import site_nodes
 from bridges.profiles import load_profile
+from tests.ports import free_port
 from tests.support import InProcess
 
 SETPOINT = "1101/analog-value-1"
@@ -37,12 +38,6 @@ class Changes:
     def statuses(self, ids: list[str], old: list[int], new: list[int]) -> None: ...
 
 
-def free(ip: str, kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((ip, 0))
-        return int(probe.getsockname()[1])
-
-
 class Simulator:
     def __init__(self, port: int) -> None:
         self.port = port
@@ -53,7 +48,7 @@ class Simulator:
             "--bacnet-port",
             str(port),
             "--modbus-port",
-            str(free("127.0.0.2", socket.SOCK_STREAM)),
+            str(free_port(socket.SOCK_STREAM, "127.0.0.2")),
         ]
         self.process = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -67,7 +62,7 @@ class Simulator:
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
-    running = Simulator(free("127.0.0.2", socket.SOCK_DGRAM))
+    running = Simulator(free_port(socket.SOCK_DGRAM, "127.0.0.2"))
     yield running
     running.stop()
 
@@ -80,7 +75,7 @@ class Site:
         network = BacnetNetwork(
             id="ip",
             address="127.0.0.1/8",
-            port=free("127.0.0.1", socket.SOCK_DGRAM),
+            port=free_port(socket.SOCK_DGRAM, "127.0.0.1"),
             bbmd=f"127.0.0.2:{port}",
             ttl=60,
             timeout=0.6,
@@ -178,7 +173,7 @@ async def test_a_wrong_binding_is_named_and_hurts_nobody_else(site: Site) -> Non
 
 
 async def test_a_device_that_dies_is_down_flagged_and_back(tmp_path: Path) -> None:
-    simulator = Simulator(free("127.0.0.2", socket.SOCK_DGRAM))
+    simulator = Simulator(free_port(socket.SOCK_DGRAM, "127.0.0.2"))
     quick = Backoff(first=0.1, limit=0.3, early=0.3)
     devices = [device(1101, profile="vav-reheat", interval=1.0)]
     site = Site(tmp_path, simulator.port, devices, backoff=quick)

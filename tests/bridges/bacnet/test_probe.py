@@ -12,7 +12,8 @@ from bridges.bacnet.probe import Findings, Progress
 from bridges.simulator import devices as simulated
 from tests.bridges.bacnet.conftest import Bench, device, until
 from tests.bridges.bacnet.rogues import Rogues
-from tests.bridges.simulator.support import IP, free_port
+from tests.bridges.simulator.support import IP
+from tests.ports import free_port
 
 
 def keys(found: Findings) -> list[tuple[str, str]]:

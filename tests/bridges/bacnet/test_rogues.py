@@ -15,7 +15,8 @@ from actors.node.store import NodeStore
 from bridges.bacnet import cov as module
 from tests.bridges.bacnet.conftest import Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogues, values_of
-from tests.bridges.simulator.support import IP, free_port
+from tests.bridges.simulator.support import IP
+from tests.ports import free_port
 
 FAULT = PointStatus.FAULT
 

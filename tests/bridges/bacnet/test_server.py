@@ -36,7 +36,8 @@ from bridges.bacnet.server import Served, instance_of, kind_of
 from bridges.config import BacnetNetwork
 from tests.bridges.bacnet.conftest import Bench, until
 from tests.bridges.bacnet.rogues import Rogues
-from tests.bridges.simulator.support import IP, free_port
+from tests.bridges.simulator.support import IP
+from tests.ports import free_port
 from tests.support import InProcess
 
 AIR, FAN, MODE, NOTE = "north/oat", "north/fan", "north/mode", "north/note"

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import pty
-import socket
 import struct
 import tty
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +17,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from bridges.config import ModbusNetwork
 from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
 from tests.bridges.modbus.conftest import Bench, point, serial, unit, until
+from tests.ports import free_port
 
 
 def simulated(unit_id: int) -> SimDevice:
@@ -57,9 +57,7 @@ async def test_units_on_a_serial_line_are_polled_and_written(bench: Bench, pair:
 
 
 async def test_rtu_over_tcp(bench: Bench) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = ModbusTcpServer([simulated(3)], framer=FramerType.RTU, address=("127.0.0.1", port))
     await server.serve_forever(background=True)
     try:

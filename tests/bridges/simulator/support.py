@@ -10,14 +10,9 @@ from bacpypes3.basetypes import HostNPort
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.local.networkport import NetworkPortObject
 
+from tests.ports import free_port
+
 IP = "127.0.0.2"
-
-
-def free_port(kind: socket.SocketKind, ip: str = IP) -> int:
-    """Give a port that nobody has open now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((ip, 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

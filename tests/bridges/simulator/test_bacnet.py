@@ -18,7 +18,8 @@ from bacpypes3.primitivedata import Null, ObjectIdentifier, Real
 from bridges.simulator import devices
 from bridges.simulator.faults import FAULTS, parse
 from bridges.simulator.program import Options, Simulator
-from tests.bridges.simulator.support import IP, foreign_client, free_port
+from tests.bridges.simulator.support import IP, foreign_client
+from tests.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +54,7 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world() -> AsyncIterator[World]:
-    bacnet, modbus = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    bacnet, modbus = free_port(socket.SOCK_DGRAM, IP), free_port(socket.SOCK_STREAM, IP)
     start = datetime(2026, 1, 14, 10)
     simulator = Simulator(Options(IP, bacnet, modbus, 10.0, 7, start, frozenset({STARTING})))
     await simulator.open()

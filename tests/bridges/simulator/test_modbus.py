@@ -17,7 +17,8 @@ from bridges.simulator import devices
 from bridges.simulator.faults import parse
 from bridges.simulator.modbus import Server
 from bridges.simulator.physics import Building
-from tests.bridges.simulator.support import IP, free_port
+from tests.bridges.simulator.support import IP
+from tests.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,7 +52,7 @@ def _point(unit: int, name: str) -> PointProfile:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world() -> AsyncIterator[World]:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port(socket.SOCK_STREAM, IP)
     building = Building(3, datetime(2026, 7, 15, 13))
     server = Server(IP, port, building)
     await server.serve_forever(background=True)

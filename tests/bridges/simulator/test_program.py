@@ -15,13 +15,14 @@ from bridges.modbus.registers import Register
 from bridges.simulator import bindings, cli, devices
 from bridges.simulator.__main__ import app
 from bridges.simulator.faults import FAULTS
-from tests.bridges.simulator.support import IP, free_port
+from tests.bridges.simulator.support import IP
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 
 
 def _start(*more: str, ports: tuple[int, int] | None = None) -> "subprocess.Popen[str]":
-    bacnet, modbus = ports or (free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM))
+    bacnet, modbus = ports or (free_port(socket.SOCK_DGRAM, IP), free_port(socket.SOCK_STREAM, IP))
     command = [sys.executable, "-m", "bridges.simulator", "--bacnet-port", str(bacnet)]
     command += ["--modbus-port", str(modbus), *more]
     return subprocess.Popen(
@@ -46,7 +47,7 @@ def test_a_port_in_use_is_one_clear_line(taken: int, word: str) -> None:
         other.bind((IP, 0))
         if kind == socket.SOCK_STREAM:
             other.listen()
-        ports = [free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)]
+        ports = [free_port(socket.SOCK_DGRAM, IP), free_port(socket.SOCK_STREAM, IP)]
         ports[taken] = other.getsockname()[1]
         process = _start(ports=(ports[0], ports[1]))
         out, err = process.communicate(timeout=60)
