@@ -163,7 +163,7 @@ class Bench:
         return [event.type for event in self.events]
 
 
-def network(device: Device, network_id: str = "line", timeout: float = 0.15, **config: Any) -> ModbusNetwork:
+def network(device: Device, network_id: str = "line", timeout: float = 0.4, **config: Any) -> ModbusNetwork:
     """Give the configuration of a connection to a device."""
     return ModbusNetwork(id=network_id, host="127.0.0.1", port=device.port, timeout=timeout, **config)
 

@@ -465,7 +465,7 @@ async def test_a_write_that_fails_gives_the_devices_own_reason(bench: Bench) -> 
     with pytest.raises(NotFoundError):
         await bridge.write("meter/nothing", 5)
     device.units.clear()
-    with pytest.raises(WriteUnsureError, match=r"no answer within 0.15 s"):
+    with pytest.raises(WriteUnsureError, match=r"no answer within 0.4 s"):
         await bridge.write("meter/p", 5)
     await device.stop()
     with pytest.raises(WriteUnsureError, match="connection"):
