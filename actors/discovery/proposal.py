@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from actors.core.errors import BadInputError, ConflictError
-from actors.core.units import symbol, unit_name
+from actors.core.units import known_unit, symbol, unit_name
 from actors.discovery.bound import Surroundings, bound_key
 from actors.discovery.models import (
     AcceptRequest,
@@ -212,7 +212,7 @@ def _point(
 ) -> ProposedPoint:
     given = point.name if point.point_key in profiled else readable(rest)
     name = change.name or given or point.point_key
-    units = unit_name(change.units if change.units is not None else point.units)
+    units = _units(change, point)
     tags = set(point.tags) | suggest_point_tags(name, point.kind, units)
     recordable = not isinstance(point.value, str) and not any(each in point.kind for each in _NO_HISTORY)
     return ProposedPoint(
@@ -234,6 +234,17 @@ def _point(
         chosen=True,
         error=point.error,
     )
+
+
+def _units(change: PointChoice, point: DiscoveredPoint) -> str | None:
+    """Give a point's unit: a person's must be known; what the device says stays as it is."""
+    if change.units is None or change.units == point.units:
+        return unit_name(point.units)
+    try:
+        return known_unit(change.units)
+    except ValueError as error:
+        field = f"changes.{point.point_key}.units"
+        raise BadInputError(field, change.units, str(error)) from None
 
 
 def _groups(node_id: str, points: Sequence[ProposedPoint], around: Surroundings) -> list[ProposedGroup]:

@@ -309,6 +309,26 @@ async def test_an_accepted_device_is_equipment_groups_and_points(world: World) -
     assert world.bacnet.reloads == 1
 
 
+async def test_a_unit_that_nobody_knows_is_refused_and_the_devices_own_stays(world: World) -> None:
+    engine = await world.engine()
+    own = [FoundPoint(point_key="analog-input-1", name="T", kind="analog-input", units="acme-degrees")]
+    odd = world.find(device().model_copy(update={"points": own}))
+    wrong = AcceptRequest(changes=[PointChoice(point_key="analog-input-1", units="degree-celsius")])
+    for call in (engine.proposal(odd.id, wrong), engine.accept(odd.id, wrong, "ana")):
+        with pytest.raises(BadInputError, match="degrees-celsius") as refused:
+            await call
+        assert refused.value.field == "changes.analog-input-1.units"
+        assert refused.value.value == "degree-celsius"
+    assert world.made() == set()
+    none = AcceptRequest(changes=[PointChoice(point_key="analog-input-1", units="")])
+    assert (await engine.proposal(odd.id, none)).points[0].units is None
+    same = AcceptRequest(changes=[PointChoice(point_key="analog-input-1", units="acme-degrees")])
+    assert (await engine.proposal(odd.id, same)).points[0].units == "acme-degrees"
+    await engine.accept(odd.id, AcceptRequest(), "ana")
+    [made] = [each for each in world.nodes.bound("bacnet") if each.node_type is NodeType.POINT]
+    assert made.properties["units"] == "acme-degrees"
+
+
 async def test_a_person_may_choose_otherwise(world: World) -> None:
     engine = await world.engine()
     found = world.find()
