@@ -51,6 +51,7 @@ from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevi
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
+from bridges.watch import ModelWatch
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class BacnetBridge(Services):
         commands: Callable[[], Any] | None = None,
         alarms: Callable[[], Any] | None = None,
         audit: Callable[[], Any] | None = None,
+        bus: Any = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
@@ -113,7 +115,7 @@ class BacnetBridge(Services):
         Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
         engine, which carries out what others write to the points that are served to them. `alarms` finds the
         store of alarms; without it the devices' events are nobody's affair. `audit` finds the audit log,
-        which is told what others write.
+        which is told what others write. Without a `bus`, changes of the model are seen within a minute.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -151,6 +153,7 @@ class BacnetBridge(Services):
         self._adopt_at: dict[str, float] = {}
         self._loaded = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._watch = ModelWatch(site, "bacnet_bridge", bus)
         self._tasks: list[asyncio.Task[None]] = []
 
     def _process(self, device: Device, point_id: str) -> int:
@@ -184,6 +187,7 @@ class BacnetBridge(Services):
         if self._tasks:
             return
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
+        runs.append(self._watch.run())
         runs += [self._keep_open(network) for network in self._networks.values()]
         runs += [
             self._keep_time(network, network.config.time_sync)
@@ -463,7 +467,7 @@ class BacnetBridge(Services):
             subscribed = sum(each.status().cov_points for each in self._devices.values())
             settled = complete and self._model_trouble is None and subscribed == counted
             counted = subscribed
-            await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
+            await self._watch.changed(RELOAD if settled else RELOAD_WITHOUT_POINTS)
 
     async def _adopt_all(self) -> None:
         """Adopt devices that have no point yet; what is wrong with one keeps no other waiting."""
