@@ -171,16 +171,21 @@ class BacnetBridge(Services):
         if device is not None:
             device.announced(found)
 
-    def _happened(self, network_id: str, sender: Address, note: Notification) -> None:
-        """Take an event if it is from one of our devices, and from where that device is."""
+    def _happened(
+        self, network_id: str, sender: Address, note: Notification
+    ) -> "asyncio.Future[bool] | None":
+        """Take an event if it is from one of our devices, and from where that device is.
+
+        Gives whether it is kept, once that is known; None for what is nobody's affair.
+        """
         device = self._by_instance.get((network_id, note.device))
         follower = self._followers.get(device.device.id) if device is not None else None
         if device is None or follower is None:
-            return
+            return None
         if device.address is None or Address(device.address) != sender:
             self._faults.tell(device.device.id, "event", f"{sender} sends one in its name")
-            return
-        follower.notified(note)
+            return None
+        return follower.notified(note)
 
     async def start(self) -> None:
         """Begin to read; returns at once. A second call changes nothing."""
