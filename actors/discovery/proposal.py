@@ -7,7 +7,7 @@ from typing import Final
 
 from actors.core.errors import BadInputError, ConflictError
 from actors.core.units import known_unit, symbol, unit_name
-from actors.discovery.bound import Surroundings, bound_key
+from actors.discovery.bound import Surroundings, bound_key, places_of
 from actors.discovery.models import (
     AcceptRequest,
     DiscoveredDevice,
@@ -20,7 +20,7 @@ from actors.discovery.models import (
     ProposedPoint,
 )
 from actors.discovery.naming import common_prefix, device_name, groups, readable, slug
-from actors.discovery.plan import alarms_by_point, binding_of, plan_of, units_of
+from actors.discovery.plan import alarms_by_point, binding_of, plan_of
 from actors.node.tagging import suggest_equip_tags, suggest_point_tags
 
 _NO_HISTORY: Final = ("string", "date", "time")
@@ -92,8 +92,9 @@ def propose(
         )
     for point, each in zip(points, proposed, strict=True):
         each.node_id = f"{node_id}/{_ID.sub('-', point.point_key)}"
-        key = bound_key(device.protocol, binding_of(device, point, node_id), units_of(device, node_id))
-        each.bound_to = around.bound_to(key)
+        binding = binding_of(device, point, node_id)
+        keys = [bound_key(device.protocol, binding, {node_id: place}) for place in places_of(device)]
+        each.bound_to = around.bound_to(keys)
         each.chosen = not each.bound_to if wanted is None else point.point_key in wanted
     parent = request.parent_id or around.site
     found = _groups(node_id, proposed, around)
