@@ -423,7 +423,7 @@ def test_days_of_no_year_are_told_from_patterns(pattern: dict[str, Any], there: 
     if there:
         check_days("period", [period, None])
     else:
-        with pytest.raises(BadInputError, match="a date that there is in some year"):
+        with pytest.raises(BadInputError, match="a date that some year has"):
             check_days("period", [None, period])
 
 
