@@ -31,16 +31,16 @@ class Surroundings:
         }
         self._by_binding: dict[BoundKey, list[str]] = {}
         self._devices: dict[BoundKey, str] = {}
-        for node in sorted(nodes, key=lambda each: each.node_type is not NodeType.EQUIP):
+        # Equipment says best what stands for a device, then points that name theirs.
+        for node in sorted(nodes, key=lambda each: (each.node_type is not NodeType.EQUIP, not _named(each))):
             equip = node.node_type is NodeType.EQUIP
             if not equip:
                 key = bound_key(_protocol(node), _config(node), places)
                 self._by_binding.setdefault(key, []).append(node.id)
             if str(node.properties.get("origin")).startswith(ORIGIN):
                 continue  # its device is accepted, or about to be
-            of = str(node.properties.get("device"))
-            named = of if of in self.taken else node.id
-            self._devices.setdefault(_device_key(node, places), node.id if equip else named)
+            stands = node.id if equip or _named(node) not in self.taken else _named(node)
+            self._devices.setdefault(_device_key(node, places), stands)
 
     def bound_to(self, keys: Iterable[BoundKey]) -> list[str]:
         """Give the points that stand for the same object or register."""
@@ -82,6 +82,11 @@ def _device_key(node: Node, units: Places) -> BoundKey:
     if node.node_type is NodeType.EQUIP:
         return protocol, str(config.get("network_id")), str(config.get("unit"))
     return protocol, *_place(config, units)
+
+
+def _named(node: Node) -> str:
+    """Give the device that a point names, as its own or in its binding."""
+    return str(node.properties.get("device") or _config(node).get("device_id") or "")
 
 
 def _config(node: Node) -> dict[str, Any]:

@@ -84,10 +84,9 @@ def check_days(field: str, periods: Sequence[Period | None]) -> None:
     """
     for period in periods:
         if isinstance(period, DatePattern) and not _exists(period):
-            given = period.model_dump(exclude={"kind"}, exclude_none=True)
-            raise BadInputError(
-                field, given, "a date that there is in some year, with the weekday of its year"
-            )
+            parts = period.model_dump(exclude={"kind"}, exclude_none=True)
+            given = ", ".join(f"{name} {value}" for name, value in parts.items())
+            raise BadInputError(field, given, "a date that some year has, with the weekday of its year")
 
 
 def _exists(pattern: DatePattern) -> bool:
