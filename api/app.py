@@ -118,6 +118,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = Hub(campus)
         app.state.hub = hub
+        campus.trail.start()
         for each in followers:
             each.start()
         try:

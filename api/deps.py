@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Query, Request
@@ -164,6 +165,8 @@ class Campus:
     """Tokens that were found good a moment ago."""
     nodes: Callable[[], list[Any]] = list
     """What lists Ray's nodes; see `api.hosts`."""
+    audit_queue: Path | None = None
+    """The file of what waits for the audit log."""
 
     async def call(
         self, actor: str, method: str, *args: Any, timeout: float = CALL_TIMEOUT, **more: Any
@@ -198,7 +201,7 @@ class Campus:
         return found
 
     def __post_init__(self) -> None:
-        self.trail = Trail(lambda *entry: self.call("audit", "add", *entry))
+        self.trail = Trail(lambda *entry: self.call("audit", "add", *entry), queue_file=self.audit_queue)
         self.places = Places()
 
     async def log(self, user: str, action: str, target: str, **detail: Any) -> None:

@@ -14,6 +14,7 @@ import ray
 from actors.alarm.engine import AlarmEngine
 from actors.alarm.store import AlarmStore
 from actors.audit.store import AuditStore
+from actors.audit.trail import QUEUE
 from actors.backup.engine import BackupScheduler
 from actors.bus.bus import EventBus
 from actors.bus.client import Publisher
@@ -130,6 +131,7 @@ class Raiser:
             sites=sites,
             users=users,
             audit=audit,
+            audit_queue=self._data / CAMPUS / QUEUE,
             bus=bus,
             stores=stores,
             engines={"backups": backups},
@@ -251,6 +253,7 @@ class Raiser:
                 commands=self._later("commands", site.id),
                 alarms=self._later("alarms", site.id),
                 audit=functools.partial(find, "audit", CAMPUS),
+                audit_queue=self._data / site.id / QUEUE,
                 bus=bus,
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from bacpypes3.pdu import Address
@@ -107,6 +108,7 @@ class BacnetBridge(Services):
         commands: Callable[[], Any] | None = None,
         alarms: Callable[[], Any] | None = None,
         audit: Callable[[], Any] | None = None,
+        audit_queue: Path | None = None,
         bus: Any = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
@@ -115,7 +117,8 @@ class BacnetBridge(Services):
         Without history, its holes are not filled from the devices' trend logs. `commands` finds the command
         engine, which carries out what others write to the points that are served to them. `alarms` finds the
         store of alarms; without it the devices' events are nobody's affair. `audit` finds the audit log,
-        which is told what others write. Without a `bus`, changes of the model are seen within a minute.
+        which is told what others write; while it is away that waits in the file `audit_queue` too.
+        Without a `bus`, changes of the model are seen within a minute.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -128,8 +131,9 @@ class BacnetBridge(Services):
         self._processes = itertools.count(1)
         self._by_process: dict[int, Device] = {}
         self._effects = Effects(self._outbox, publish, clock, self._faults, backoff, process=self._process)
-        trail = Trail(functools.partial(_audited, audit)) if audit is not None else None
-        self._trail = trail
+        self._trail = trail = (
+            None if audit is None else Trail(functools.partial(_audited, audit), queue_file=audit_queue)
+        )
         noted = None if trail is None else functools.partial(_note, trail, site)
         self._networks = {
             each.id: Network(each, commands, noted) for each in networks if isinstance(each, BacnetNetwork)
@@ -202,6 +206,8 @@ class BacnetBridge(Services):
         runs += [meet(each) for each in (self._find_commands, self._find_alarms) if each is not None]
         runs += [self._sharing.follow(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
+        if self._trail is not None:
+            self._trail.start()
         self._run_devices()
 
     def _run_devices(self) -> None:

@@ -1,6 +1,9 @@
 """The way to the audit log while it is away."""
 
 import asyncio
+import errno
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +94,98 @@ def test_a_write_while_the_audit_log_restarts_is_answered_and_logged_later(serve
     found = served.client.get("/api/audit?action=write", headers=admin).json()["items"]
     assert [each["target"] for each in found] == [POINT]
     assert "happened_at" in found[0]["detail"]
+
+
+def lines(file: Path) -> list[Any]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+async def test_what_waits_outlives_the_process_with_secrets_masked(tmp_path: Path) -> None:
+    log, file = Log(), tmp_path / "north" / "audit.queue"
+    killed = Trail(log.add, lambda: 0, queue_file=file)
+    killed.start()
+    await killed.add("ana", "write", "a", {"value": 1, "password": "hunter2"})
+    await killed.add("ana", "write", "b", {"value": 2})
+    assert killed._task is not None
+    killed._task.cancel()
+    assert "hunter2" not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    log.away = False
+    following = Trail(log.add, queue_file=file)
+    following.start()
+    following.later("ana", "write", "c", {})
+    await following.close(1.0)
+    assert [(target, detail.get("value")) for _, _, target, detail in log.entries] == [
+        ("a", 1),
+        ("b", 2),
+        ("c", None),
+    ]
+    assert {entry[3]["happened_at"] for entry in log.entries[:2]} == {"1970-01-01T00:00:00.000Z"}
+    assert not file.exists()
+
+
+async def test_an_ordered_end_leaves_what_waits_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "audit.queue"
+    trail = Trail(Log().add, queue_file=file)
+    trail.later("ana", "write", "a", {})
+    trail.later("ana", "write", "b", {})
+    await trail.close(0.0)
+    assert sorted(entry[2] for entry in lines(file)) == ["a", "b"]
+
+
+async def test_no_file_is_made_while_the_log_takes_entries(tmp_path: Path) -> None:
+    log, file = Log(), tmp_path / "audit.queue"
+    log.away = False
+    trail = Trail(log.add, queue_file=file)
+    trail.start()
+    await trail.add("ana", "write", "a", {})
+    trail.later("ana", "write", "b", {})
+    await trail.close(1.0)
+    assert ([entry[2] for entry in log.entries], file.exists()) == (["a", "b"], False)
+
+
+async def test_a_line_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
+    log, file = Log(), tmp_path / "audit.queue"
+    log.away = False
+    file.write_text('["ana", "write", "a", {}]\n{"b": 1}\n["ana", "wri')
+    trail = Trail(log.add, queue_file=file)
+    trail.start()
+    await trail.close(1.0)
+    assert [entry[2] for entry in log.entries] == ["a"]
+
+
+async def test_a_full_disk_is_told_once_and_the_file_begins_anew_when_there_is_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "audit.queue"
+    trail = Trail(Log().add, queue_file=file)
+    await trail.add("ana", "write", "a", {})
+    await asyncio.sleep(0.02)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", full)
+        for target in "bc":
+            await trail.add("ana", "write", target, {})
+    assert caplog.text.count("in memory only") == 1
+    await trail.add("ana", "write", "d", {})
+    assert sorted(entry[2] for entry in lines(file)) == ["a", "b", "c", "d"]
+    await trail.close(0.0)
+
+
+async def test_the_file_stays_short_though_one_entry_is_never_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 10)
+    log, file = Log(), tmp_path / "audit.queue"
+    log.away = False
+    trail = Trail(log.add, queue_file=file)
+    trail.later("ana", "write", "poison", {})
+    for number in range(100):
+        trail.later("ana", "write", str(number), {})
+        await asyncio.sleep(0.003)
+    assert len(lines(file)) <= 21
+    await trail.close(0.1)
+    assert [entry[2] for entry in lines(file)] == ["poison"]
