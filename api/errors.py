@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from actors.audit.logic import MASK, looks_secret
+from actors.audit.logic import MASK, looks_secret, masked
 from actors.core.errors import (
     BadInputError,
     BridgeError,
@@ -40,6 +40,17 @@ CODES: dict[int, str] = {
 
 READING: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS"})
 
+SECRETIVE: tuple[str, ...] = (
+    "/api/auth",
+    "/api/users",
+    "/api/mqtt",
+    "/api/webhooks",
+    "/api/notifications",
+    "/api/export",
+    "/api/discovery/networks",
+)
+"""Where bodies hold secrets: no value of one is ever answered there, whatever its field is called."""
+
 STATUSES: tuple[tuple[type[OpenCrateError], int], ...] = (
     (BadInputError, 422),
     (NotAuthenticatedError, 401),
@@ -62,12 +73,30 @@ def answer(status: int, message: str, detail: Any = None) -> JSONResponse:
     return JSONResponse(body, status, headers)
 
 
-def _ours(error: OpenCrateError) -> JSONResponse:
+def is_secretive(method: str, path: str, route: object = None) -> bool:
+    """Tell whether a body may hold secrets, by the path or by the fields that the route takes."""
+    if method in READING:
+        return False
+    model = getattr(getattr(getattr(route, "body_field", None), "field_info", None), "annotation", None)
+    return path.startswith(SECRETIVE) or any(map(looks_secret, getattr(model, "model_fields", ())))
+
+
+def _hides(request: Request) -> bool:
+    return is_secretive(request.method, request.url.path, request.scope.get("route"))
+
+
+def _ours(error: OpenCrateError, *, secretive: bool) -> JSONResponse:
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
     detail: Any = None
     if isinstance(error, BadInputError):
-        detail = [{"field": error.field, "value": _plain(error.value), "expected": error.expected}]
-    elif isinstance(error, WriteFailedError):
+        value = MASK if looks_secret(error.field) else _plain(error.value)
+        expected = error.expected
+        if secretive:
+            value, expected = None, _without(error.expected, error.value)
+        shown = "" if value is None else f" {value!r} is not valid;"
+        message = f"{error.field}:{shown} expected {expected}"
+        return answer(status, message, [{"field": error.field, "value": value, "expected": expected}])
+    if isinstance(error, WriteFailedError):
         detail = {"point": error.point_id, "reason": error.reason}
         if error.reason.startswith("no answer") or "not connected" in error.reason:
             status = 503
@@ -78,7 +107,7 @@ def _plain(value: object) -> object:
     """Give a value as JSON can carry it; what is too long or isn't JSON is shown as text."""
     if value is None or isinstance(value, bool | int):
         return value
-    return str(value)[:200]
+    return str(masked(value))[:200]
 
 
 def _shown(field: str, value: object) -> object:
@@ -88,17 +117,28 @@ def _shown(field: str, value: object) -> object:
     return MASK if looks_secret(field) else _plain(value)
 
 
-def _invalid(error: RequestValidationError) -> JSONResponse:
+def _without(message: str, value: object) -> str:
+    """Give a message without a value that it may say again, also where that is quoted."""
+    text = "" if value is None or isinstance(value, bool | dict | list) else str(value)
+    for written in (text, repr(text)[1:-1]):
+        message = message.replace(written, MASK) if written else message
+    return message
+
+
+def _invalid(error: RequestValidationError, *, secretive: bool) -> JSONResponse:
     problems = []
     for each in error.errors():
         if each["type"] == "json_invalid":
             return answer(400, "the body is not valid JSON", [{"field": "body", "expected": "JSON"}])
-        field = ".".join(str(part) for part in each["loc"] if part not in {"body", "query", "path"})
+        place, given = each["loc"], each.get("input")
+        field = ".".join(str(part) for part in place if part not in {"body", "query", "path"})
+        expected, said = each["msg"].removeprefix("Value error, "), each.get("ctx", {}).get("tag", given)
+        whole, hidden = place == ("body",), secretive and place[:1] == ("body",)
         problems.append(
             {
                 "field": field or "body",
-                "value": _shown(field, each.get("input")),
-                "expected": each["msg"].removeprefix("Value error, "),
+                "value": None if whole or hidden else _shown(field, given),
+                "expected": _without(expected, said) if hidden or looks_secret(field) else expected,
             }
         )
     first = problems[0]
@@ -123,11 +163,11 @@ def install(app: FastAPI) -> None:
     async def _on_ours(request: Request, error: OpenCrateError) -> JSONResponse:
         if isinstance(error, UnreachableError | StorageError) and request.method not in READING:
             _note_unanswered(request, error)
-        return _ours(error)
+        return _ours(error, secretive=_hides(request))
 
     @app.exception_handler(RequestValidationError)
     async def _on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _invalid(error)
+        return _invalid(error, secretive=_hides(request))
 
     @app.exception_handler(HTTPException)
     async def _on_http(request: Request, error: HTTPException) -> JSONResponse:

@@ -152,7 +152,7 @@ class Raiser:
         wanted = site_nodes(site.id, site.name, site.spaces, site.devices, self._campus.profiles)
         ray.get(nodes.apply.remote(wanted), timeout=READY_TIMEOUT)
         bridges = {
-            protocol: self._bridge(protocol, site, nodes, points, publish, history)
+            protocol: self._bridge(protocol, site, nodes, points, publish, history, bus)
             for protocol in _protocols(site)
         }
         reader = self._create(HistoryReader, "history_reader", site.id, folder)
@@ -227,7 +227,14 @@ class Raiser:
         )
 
     def _bridge(
-        self, protocol: str, site: SiteConfig, nodes: Any, points: Any, publish: Publisher, history: Any
+        self,
+        protocol: str,
+        site: SiteConfig,
+        nodes: Any,
+        points: Any,
+        publish: Publisher,
+        history: Any,
+        bus: Any,
     ) -> Any:
         if protocol == "bacnet":
             networks: list[Any] = [each for each in site.networks if isinstance(each, BacnetNetwork)]
@@ -247,11 +254,12 @@ class Raiser:
                 alarms=self._later("alarms", site.id),
                 audit=functools.partial(find, "audit", CAMPUS),
                 audit_queue=self._data / site.id / QUEUE,
+                bus=bus,
             )
         networks = [each for each in site.networks if isinstance(each, ModbusNetwork)]
         devices = [each for each in site.devices if isinstance(each, ModbusDevice)]
         return self._create(
-            ModbusBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish
+            ModbusBridge, protocol, site.id, site.id, networks, devices, nodes, points, publish, bus=bus
         )
 
     def _stand_in(self, site: str) -> None:

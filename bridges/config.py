@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from actors.alarm.models import Condition, LimitCondition, StateCondition
 from actors.core.clock import Timestamp
+from actors.core.units import known_unit
 from bridges.modbus.registers import ByteOrder, DataType, RegisterType
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -176,7 +177,7 @@ class PointProfile(_Strict):
     id: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     dis: str | None = Field(default=None, min_length=1, max_length=200)
     description: str | None = None
-    units: str | None = None
+    units: Annotated[str | None, AfterValidator(known_unit)] = None
     tags: list[str] = []
     states: list[str] | None = None
     writable: bool | None = None

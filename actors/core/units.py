@@ -3,6 +3,7 @@
 BACnetEngineeringUnits of ASHRAE 135-2020, clause 21. Devices send numbers; a unit is kept by its name.
 """
 
+from difflib import get_close_matches
 from typing import Final
 
 BY_NUMBER: Final[dict[int, str]] = {
@@ -524,6 +525,10 @@ SYMBOLS: Final[dict[str, str]] = {
 }
 
 _BY_SYMBOL: Final = {sign: name for name, sign in reversed(SYMBOLS.items()) if sign}
+_SIGNS: Final = {sign.casefold(): sign for sign in _BY_SYMBOL}
+
+MOST: Final = 65535
+"""The highest number of a unit; those from 256 on are mostly makers' own (ASHRAE 135-2020, clause 21)."""
 
 
 def unit_name(given: str | int | None) -> str | None:
@@ -548,3 +553,30 @@ def symbol(units: str | None) -> str:
     if not units:
         return ""
     return SYMBOLS.get(units, units.replace("-", " "))
+
+
+def known_unit(given: object) -> str | None:
+    """Give a unit that a person has written, by the standard's name, None for no unit.
+
+    It may be a name, a symbol or the standard's number; a number that the standard doesn't name, such as a
+    maker's own, stays. Raises ValueError, which says what would be right.
+    """
+    if given is None or given == "":
+        return None
+    if isinstance(given, str | int) and not isinstance(given, bool):
+        name = unit_name(given)
+        if name in SYMBOLS or (
+            name is not None and name.isascii() and name.isdecimal() and int(name) <= MOST
+        ):
+            return name
+    raise ValueError(f"a unit of the standard, such as {_near(str(given))}, or none")
+
+
+def _near(text: str) -> str:
+    """Name some units that are written most like a text, else some that are common."""
+    plain = text[:64].strip().casefold().replace("_", "-").replace(" ", "-")
+    if plain in _SIGNS:
+        return _SIGNS[plain]
+    close = get_close_matches(plain, SYMBOLS, 3, 0.6)
+    close += [each for each in SYMBOLS if len(plain) > 2 and plain in each.split("-") and each not in close]
+    return ", ".join(close[:3] or ["degrees-celsius", "percent", "kW"])

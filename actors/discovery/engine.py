@@ -38,6 +38,8 @@ ROUND: Final = 1.0
 PAGE: Final = 1000
 DELETED: Final = "discovery"
 """Who gave a device back whose nodes were deleted; who deleted them is in the audit log."""
+MOVES: Final = ("entity_created", "entity_deleted", "entity_updated", "device_discovered")
+"""Events after which another device may be in the model, or none of it any more."""
 RETRY: Final = 5.0
 """Seconds after which what was cut off is tried again."""
 
@@ -91,7 +93,7 @@ class DiscoveryEngine:
     async def start(self) -> None:
         """Begin; returns at once. A second call changes nothing."""
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._give_back())]
+            self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._follow_model())]
 
     async def stop(self) -> None:
         """End what runs here. A scan is noted as failed with the next start."""
@@ -148,7 +150,7 @@ class DiscoveryEngine:
         profile = await self._profile(device.protocol, request.profile)
         bound: list[Node] = await self._call("nodes", "bound", device.protocol, timeout=APPLY_TIMEOUT)
         taken: list[str] = await self._call("nodes", "ids")
-        around = Surroundings(self.site, taken, bound)
+        around = Surroundings(self.site, taken, bound, await self._units(device.protocol))
         profiled = {each.point_key for each in profile or ()}
         if profile is None and device.protocol == "modbus":
             profiled = {each.point_key for each in points}
@@ -173,7 +175,8 @@ class DiscoveryEngine:
         async with self._turn:
             device: DiscoveredDevice = await self._call("discovery", "get", device_id)
             proposal, plan = await self._propose(device, request)
-            if device.state is DeviceState.DISCOVERED and device.accepting_by is None:
+            undecided = device.state in (DeviceState.DISCOVERED, DeviceState.BOUND)
+            if undecided and device.accepting_by is None:
                 # Who is accepted has its points in the model: then the store's refusal says more.
                 check(device, proposal)
             self._wake.set()
@@ -253,6 +256,37 @@ class DiscoveryEngine:
             if cursor is None:
                 return released
 
+    async def note_bound(self) -> int:
+        """Note which devices the model reads already, accepted or not; give of how many that has changed."""
+        taken, changed = await self._call("nodes", "ids"), 0
+        for protocol in self._bridges:
+            bound: list[Node] = await self._call("nodes", "bound", protocol, timeout=APPLY_TIMEOUT)
+            around = Surroundings(self.site, taken, bound, await self._units(protocol))
+            cursor: str | None = None
+            while True:
+                devices: list[DiscoveredDevice]
+                devices, cursor = await self._call(
+                    "discovery", "find", None, protocol, None, None, None, PAGE, cursor
+                )
+                found = {each.id: around.stands_for(each) for each in devices}
+                moved = {each.id: found[each.id] for each in devices if each.bound_to != found[each.id]}
+                if moved:
+                    changed += await self._call("discovery", "note_bound", moved)
+                if cursor is None:
+                    break
+        return changed
+
+    async def _units(self, protocol: str) -> dict[str, tuple[str, str]]:
+        """Give where the devices stand that the Modbus bridge knows; none while it doesn't answer."""
+        if protocol != "modbus" or protocol not in self._bridges:
+            return {}
+        try:
+            networks = await self._bridge(protocol, "networks")
+        except OpenCrateError as error:
+            log.info("the units of %s are not known now: %s", self.site, error)
+            return {}
+        return {name: (each.id, str(unit)) for each in networks for name, unit in each.units.items()}
+
     async def _tell_bridge(self, protocol: str) -> None:
         """Have the model read again now; a bridge that doesn't hear it does so within a minute."""
         try:
@@ -302,25 +336,26 @@ class DiscoveryEngine:
                 self._wake.clear()
             await asyncio.sleep(self._retry)
 
-    async def _give_back(self) -> None:
-        """Give devices back when their nodes are deleted, and at the start."""
+    async def _follow_model(self) -> None:
+        """Give devices back when their nodes are deleted, and note which are bound; at the start, too."""
         await self._ready.wait()
-        await self._try_release()
+        await self._try_model()
         if self._bus is None:
             return
-        async for delivery in follow(self._bus, "discovery_engine", ["entity_deleted"], site=self.site):
+        async for delivery in follow(self._bus, "discovery_engine", MOVES, site=self.site):
             if delivery.resync or delivery.low_rate():
                 # A device's nodes go one by one.
                 await asyncio.sleep(self._round)
-                await self._try_release()
+                await self._try_model()
 
-    async def _try_release(self) -> None:
+    async def _try_model(self) -> None:
         while True:
             try:
                 released = await self.release_gone()
+                await self.note_bound()
             except Exception as error:
                 # Whatever a dead or restarting store raises: it is tried again until it is known.
-                log.error("devices whose nodes are deleted can't be given back yet: %s", error)
+                log.error("what the model has of found devices isn't known yet: %s", error)
                 await asyncio.sleep(self._retry)
                 continue
             if released:

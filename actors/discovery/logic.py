@@ -6,6 +6,7 @@ from actors.discovery.models import DeviceState
 
 _MAY: Final[dict[DeviceState, frozenset[DeviceState]]] = {
     DeviceState.DISCOVERED: frozenset({DeviceState.ACCEPTED, DeviceState.IGNORED}),
+    DeviceState.BOUND: frozenset({DeviceState.ACCEPTED, DeviceState.IGNORED}),
     DeviceState.IGNORED: frozenset({DeviceState.DISCOVERED}),
     # An accepted device has nodes: whoever wants it out of the model deletes those first.
     DeviceState.ACCEPTED: frozenset({DeviceState.DISCOVERED}),

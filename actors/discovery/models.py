@@ -1,7 +1,7 @@
 """What scans have found: devices, their points, and the scans themselves."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,8 @@ class DeviceState(StrEnum):
     """What people have decided about a device."""
 
     DISCOVERED = "discovered"
+    BOUND = "bound"
+    """Nothing was decided here, but the model reads it already: by `campus.yaml`, or bound by hand."""
     ACCEPTED = "accepted"
     IGNORED = "ignored"
 
@@ -123,6 +125,8 @@ class DiscoveredDevice(DeviceDetail):
     conflict: bool
     """Another device of this network says that it has the same key."""
     created_node_ids: list[str]
+    bound_to: str | None = None
+    """The node of the model that stands for it, else one that is read from it."""
     accepting_by: str | None = None
     """Who is accepting it just now, or was when that was cut off: it will be finished or undone."""
     first_seen: Timestamp
@@ -296,6 +300,9 @@ class Acceptance(BaseModel):
     plan: Plan
 
 
+ORIGIN: Final = "discovery:"
+
+
 def origin_of(device_id: int) -> str:
     """Give the mark of all that a device has become, in nodes' properties and on alarm configurations."""
-    return f"discovery:{device_id}"
+    return f"{ORIGIN}{device_id}"

@@ -50,11 +50,6 @@ def _device_binding(device: DiscoveredDevice) -> dict[str, Any]:
     return config | {"address": device.address} if device.conflict and _IP.match(device.address) else config
 
 
-def units_of(device: DiscoveredDevice, node_id: str) -> dict[str, tuple[str, str]]:
-    """Give where a device stands, by its node."""
-    return {node_id: (device.network_id, device.device_key)}
-
-
 def plan_of(
     device: DiscoveredDevice,
     points: Sequence[DiscoveredPoint],

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from actors.core.errors import BadInputError, ConflictError
-from actors.core.units import symbol, unit_name
-from actors.discovery.bound import Surroundings, bound_key
+from actors.core.units import known_unit, symbol, unit_name
+from actors.discovery.bound import Surroundings, bound_key, places_of
 from actors.discovery.models import (
     AcceptRequest,
     DiscoveredDevice,
@@ -20,7 +20,7 @@ from actors.discovery.models import (
     ProposedPoint,
 )
 from actors.discovery.naming import common_prefix, device_name, groups, readable, slug
-from actors.discovery.plan import alarms_by_point, binding_of, plan_of, units_of
+from actors.discovery.plan import alarms_by_point, binding_of, plan_of
 from actors.node.tagging import suggest_equip_tags, suggest_point_tags
 
 _NO_HISTORY: Final = ("string", "date", "time")
@@ -92,8 +92,9 @@ def propose(
         )
     for point, each in zip(points, proposed, strict=True):
         each.node_id = f"{node_id}/{_ID.sub('-', point.point_key)}"
-        key = bound_key(device.protocol, binding_of(device, point, node_id), units_of(device, node_id))
-        each.bound_to = around.bound_to(key)
+        binding = binding_of(device, point, node_id)
+        keys = [bound_key(device.protocol, binding, {node_id: place}) for place in places_of(device)]
+        each.bound_to = around.bound_to(keys)
         each.chosen = not each.bound_to if wanted is None else point.point_key in wanted
     parent = request.parent_id or around.site
     found = _groups(node_id, proposed, around)
@@ -212,7 +213,7 @@ def _point(
 ) -> ProposedPoint:
     given = point.name if point.point_key in profiled else readable(rest)
     name = change.name or given or point.point_key
-    units = unit_name(change.units if change.units is not None else point.units)
+    units = _units(change, point)
     tags = set(point.tags) | suggest_point_tags(name, point.kind, units)
     recordable = not isinstance(point.value, str) and not any(each in point.kind for each in _NO_HISTORY)
     return ProposedPoint(
@@ -234,6 +235,17 @@ def _point(
         chosen=True,
         error=point.error,
     )
+
+
+def _units(change: PointChoice, point: DiscoveredPoint) -> str | None:
+    """Give a point's unit: a person's must be known; what the device says stays as it is."""
+    if change.units is None or change.units == point.units:
+        return unit_name(point.units)
+    try:
+        return known_unit(change.units)
+    except ValueError as error:
+        field = f"changes.{point.point_key}.units"
+        raise BadInputError(field, change.units, str(error)) from None
 
 
 def _groups(node_id: str, points: Sequence[ProposedPoint], around: Surroundings) -> list[ProposedGroup]:

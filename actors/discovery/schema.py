@@ -117,4 +117,6 @@ MIGRATIONS = (
         plan TEXT NOT NULL
     ) STRICT;
     """,
+    # Which node of the model stands for a device that nobody has accepted.
+    "ALTER TABLE discovered_device ADD COLUMN bound_to TEXT",
 )

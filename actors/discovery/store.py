@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import ray
@@ -32,6 +32,8 @@ DEVICE = (
     " (SELECT requested_by FROM discovery_accept WHERE device_id = device.id) AS accepting_by"
     " FROM discovered_device AS device"
 )
+STATE = "CASE WHEN state = 'discovered' AND bound_to IS NOT NULL THEN 'bound' ELSE state END"
+"""The state that is shown: what nobody has decided about may be bound all the same."""
 
 
 class DiscoveryStore(ScanRecords):
@@ -135,6 +137,19 @@ class DiscoveryStore(ScanRecords):
                 "UPDATE discovered_device SET object_list_stale = 1 WHERE network_id = ? AND device_key = ?",
                 network_id,
                 device_key,
+            )
+
+    @ray.method
+    def note_bound(self, bound: Mapping[int, str | None]) -> int:
+        """Note which node of the model stands for each of these devices; give how many it has changed."""
+        with self.transaction():
+            return sum(
+                self.run(
+                    "UPDATE discovered_device SET bound_to = ?1 WHERE id = ?2 AND bound_to IS NOT ?1",
+                    node_id,
+                    device_id,
+                )
+                for device_id, node_id in bound.items()
             )
 
     @ray.method
@@ -291,7 +306,7 @@ class DiscoveryStore(ScanRecords):
         rows, after = self.page_of(
             f"SELECT * FROM ({DEVICE})",  # noqa: S608 - a constant
             {
-                "state = ?": state,
+                f"{STATE} = ?": state,
                 "protocol = ?": protocol,
                 "network_id = ?": network_id,
                 "instr(lower(concat_ws(' ', device_key, address, name, vendor, model)), lower(?))": text,
@@ -329,7 +344,9 @@ class DiscoveryStore(ScanRecords):
         """Count devices by state, and give the newest scan of each protocol."""
         counted = {
             row["state"]: row["n"]
-            for row in self.all("SELECT state, count(*) AS n FROM discovered_device GROUP BY state")
+            for row in self.all(
+                f"SELECT {STATE} AS state, count(*) AS n FROM discovered_device GROUP BY 1"  # noqa: S608 - a constant
+            )
         }
         row = self.one(
             f"SELECT coalesce(sum(conflict), 0) AS conflicts, coalesce(sum(object_list_stale), 0) AS stale"  # noqa: S608 - a constant
@@ -356,12 +373,14 @@ class DiscoveryStore(ScanRecords):
 
 
 def _device(row: Row) -> DiscoveredDevice:
+    bound = row["bound_to"] is not None and row["state"] == DeviceState.DISCOVERED
     return DiscoveredDevice.model_validate(
         row
         | json.loads(row["detail"])
         | {
             "object_list_stale": bool(row["object_list_stale"]),
             "conflict": bool(row["conflict"]),
+            "state": DeviceState.BOUND if bound else row["state"],
             "created_node_ids": json.loads(row["created_node_ids"]),
         }
     )

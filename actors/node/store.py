@@ -10,6 +10,7 @@ from actors.bus.events import EntityCreated, EntityDeleted, EntityUpdated
 from actors.core.errors import BadInputError, ConflictError, NotFoundError
 from actors.core.sqlite import Durability, Row
 from actors.core.store import MAX_PAGE, Store
+from actors.core.units import known_unit
 from actors.core.values import plain_json
 from actors.node.logic import allowed_parents, matches_tags, may_stand_below
 from actors.node.models import (
@@ -100,11 +101,12 @@ class NodeStore(Store):
     def create(self, node: Node) -> Node:
         """Add a node.
 
-        Raises ConflictError for an id that is taken, BadInputError for a parent that can't be.
+        Raises ConflictError for an id that is taken, BadInputError for a parent that can't be and for a unit
+        that isn't known.
         """
         if node.id in self._cache:
             raise ConflictError("node", node.id, "there is a node with this id already")
-        node = _bare(node)
+        node = _with_unit(_bare(node))
         self._check_parent(node.id, node.node_type, node.parent_id, self._cache)
         with self.transaction():
             self._insert(node)
@@ -114,13 +116,18 @@ class NodeStore(Store):
 
     @ray.method
     def update(self, node_id: str, change: NodeChange) -> Node:
-        """Change the fields of a node that `change` names. Raises NotFoundError, BadInputError."""
+        """Change the fields of a node that `change` names; a unit that it has may stay, as a maker's own.
+
+        Raises NotFoundError, BadInputError.
+        """
         old = self._get(node_id)
         given = change.model_dump(exclude_unset=True)
         for name in ("dis", "tags", "refs", "properties", "capabilities"):
             if name in given and given[name] is None:
                 raise BadInputError(name, None, "a value; leave the field out to keep what it is")
         new = Node.model_validate(old.model_dump() | given)
+        if new.properties.get("units") != old.properties.get("units"):
+            new = _with_unit(new)
         changed = [name for name in given if getattr(old, name) != getattr(new, name)]
         if not changed:
             return old
@@ -410,6 +417,18 @@ def _grouped(rows: list[Row]) -> dict[str, list[Row]]:
 def _bare(node: Node) -> Node:
     """Leave out what the point store keeps."""
     return node.model_copy(update={"value": None, "status": 0})
+
+
+def _with_unit(node: Node) -> Node:
+    """Give the unit that a person has written by its name. Raises BadInputError for one that isn't known."""
+    given = node.properties.get("units")
+    if given is None:
+        return node
+    try:
+        name = known_unit(given)
+    except ValueError as error:
+        raise BadInputError("properties.units", given, str(error)) from None
+    return node.model_copy(update={"properties": node.properties | {"units": name or ""}})
 
 
 def _suggest(node: Node) -> set[str]:

@@ -6,7 +6,7 @@ schedule twice, as it does in field devices. Values don't carry over midnight.
 
 import calendar
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -75,6 +75,28 @@ def fits(period: Period, day: date) -> bool:
                 and (period.weekday is None or period.weekday == day.isoweekday())
                 and _in_week(period.week, day)
             )
+
+
+def check_days(field: str, periods: Sequence[Period | None]) -> None:
+    """Refuse a period that no day belongs to, such as 31 February; patterns stay free. Raises BadInputError.
+
+    What devices have, and what was kept before this was asked, can still be read.
+    """
+    for period in periods:
+        if isinstance(period, DatePattern) and not _exists(period):
+            parts = period.model_dump(exclude={"kind"}, exclude_none=True)
+            given = ", ".join(f"{name} {value}" for name, value in parts.items())
+            raise BadInputError(field, given, "a date that some year has, with the weekday of its year")
+
+
+def _exists(pattern: DatePattern) -> bool:
+    """Tell whether some day fits; without a year each date falls on each weekday some time."""
+    wanted = (
+        pattern if pattern.year is not None else pattern.model_copy(update={"year": 2000, "weekday": None})
+    )
+    year, month = wanted.year or 2000, wanted.month
+    first, length = (date(year, month, 1), 31) if isinstance(month, int) else (date(year, 1, 1), 366)
+    return any(fits(wanted, first + timedelta(days=after)) for after in range(length))
 
 
 def _in_week(week: int | str | None, day: date) -> bool:

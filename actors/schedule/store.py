@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, ClassVar
 
-import apsw
 import ray
 from pydantic import TypeAdapter
 
@@ -187,6 +186,7 @@ class ScheduleStore(Store):
 
     def _check_exception(self, schedule: Schedule, new: NewException) -> None:
         _check_entries("entries", schedule.kind, new.entries)
+        logic.check_days("period", [new.period])
         if new.calendar_id is not None:
             found = self.one("SELECT 1 AS found FROM calendar WHERE id = ?", new.calendar_id)
             if found is None:
@@ -210,7 +210,8 @@ class ScheduleStore(Store):
 
     @ray.method
     def create_calendar(self, new: NewCalendar) -> Calendar:
-        """Add a calendar. Raises ConflictError for a name that is taken."""
+        """Add a calendar. Raises ConflictError for a taken name, BadInputError for days of no year."""
+        logic.check_days("entries.period", [each.period for each in new.entries])
         with self.transaction(), unique("calendar", new.name):
             row = self.one(
                 "INSERT INTO calendar (name, description) VALUES (?, ?) RETURNING id",
@@ -224,7 +225,11 @@ class ScheduleStore(Store):
 
     @ray.method
     def update_calendar(self, calendar_id: int, new: NewCalendar) -> Calendar:
-        """Replace a calendar. Raises NotFoundError, and ConflictError for a name that is taken."""
+        """Replace a calendar.
+
+        Raises NotFoundError, ConflictError for a name that is taken, and BadInputError for days of no year.
+        """
+        logic.check_days("entries.period", [each.period for each in new.entries])
         with self.transaction(), unique("calendar", new.name):
             changed = self.run(
                 "UPDATE calendar SET name = ?, description = ? WHERE id = ?",
@@ -250,10 +255,16 @@ class ScheduleStore(Store):
         """Delete a calendar. Raises NotFoundError, and ConflictError while an exception names it."""
         with self.transaction():
             gone = self._calendar(calendar_id)
-            try:
-                self.run("DELETE FROM calendar WHERE id = ?", calendar_id)
-            except apsw.ConstraintError:
-                raise ConflictError("calendar", calendar_id, "exceptions of schedules name it") from None
+            names = self.all(
+                "SELECT DISTINCT schedule.name FROM schedule_exception JOIN schedule"
+                " ON schedule.id = schedule_id WHERE calendar_id = ? ORDER BY 1",
+                calendar_id,
+            )
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                reason = f"exceptions of the schedule {names[0]['name']!r}{more} name it; delete them first"
+                raise ConflictError("calendar", calendar_id, reason)
+            self.run("DELETE FROM calendar WHERE id = ?", calendar_id)
             self.config_moved()
         return gone
 

@@ -11,13 +11,13 @@ from nicegui import ui
 from api.web.frame import Frame
 from api.web.parts import anchor, badge, box, empty, heading, section, words
 from api.web.session import ApiError
+from api.web.week import DAYS, WeekEditor
 from api.web.words import plural
 
 WAIT: Final = 65.0
 """Seconds for what takes several questions to a slow device."""
 MOST: Final = 200
 """Points that are named one by one."""
-DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 ACTS: Final = {
     "warmstart": "Restart, keeping its values",
     "coldstart": "Restart from the beginning",
@@ -158,15 +158,32 @@ async def _plans(frame: Frame, path: str, site: str, act: Act) -> None:
                 for line in lines_of(found):
                     words(line)
                 if frame.session.may("manage_schedules"):
+                    if "week" in found:
+                        _week(frame, f"{route}?{urlencode({'site': site})}", found, act, show)
                     _edit(frame, f"{route}?{urlencode({'site': site})}", found, act, show)
 
     read.on_click(show)
 
 
+def _week(
+    frame: Frame, route: str, found: dict[str, Any], act: Act, again: Callable[[], Awaitable[None]]
+) -> None:
+    """Offer the week for editing; exceptions and dates stay as they were read."""
+
+    async def write(week: list[dict[str, Any]], default: Any) -> None:
+        body = found | {"week": week, "default_value": default}
+        if await act(frame.session.put(route, body, WAIT), "Written."):
+            await again()
+
+    with ui.expansion("Change the week").classes("oc-grow"):
+        WeekEditor(found["kind"], found["week"], found["default_value"], write)
+
+
 def _edit(
     frame: Frame, route: str, found: dict[str, Any], act: Act, again: Callable[[], Awaitable[None]]
 ) -> None:
-    with ui.expansion("Change").classes("oc-grow"):
+    title = "Change exceptions and dates" if "week" in found else "Change"
+    with ui.expansion(title).classes("oc-grow"):
         text = ui.textarea("As JSON", value=json.dumps(found, indent=1)).props("outlined autogrow")
 
         async def write() -> None:

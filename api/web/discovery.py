@@ -25,7 +25,13 @@ AT_ONCE: Final = 1000
 """Devices that one request may put aside."""
 ROWS: Final = 100
 """Devices that are shown at once; a search finds the others."""
-STATES: Final = {"": "All", "discovered": "New", "accepted": "In the model", "ignored": "Ignored"}
+STATES: Final = {
+    "": "All",
+    "discovered": "New",
+    "bound": "Bound already",
+    "accepted": "In the model",
+    "ignored": "Ignored",
+}
 
 Act = Callable[[str, dict[str, Any] | None], Awaitable[bool]]
 Key = tuple[str, int]
@@ -327,7 +333,11 @@ def _scan(scan: dict[str, Any], may: bool, act: Act) -> None:
 def _acts(device: dict[str, Any], query: str, may: bool, act: Act) -> None:
     if not may or device["accepting_by"]:
         return
-    for state, verb, name in (("discovered", "ignore", "Ignore"), ("ignored", "restore", "Bring back")):
+    for state, verb, name in (
+        ("discovered", "ignore", "Ignore"),
+        ("bound", "ignore", "Ignore"),
+        ("ignored", "restore", "Bring back"),
+    ):
         if device["state"] == state:
             path = f"{device['id']}/{verb}?{query}"
             ui.button(name, color=None, on_click=lambda path=path: act(path, None)).classes("oc-act")

@@ -56,13 +56,12 @@ async def found_device(frame: Frame, device_id: int, site: str | None) -> None:
                             words(name.removesuffix("_id").capitalize(), "oc-muted")
                             words(str(device[name]))
             problems = box("")
-        if accepted:
-            place = site or next(iter(frame.model.sites), "")
-            with (
-                box("oc-panel oc-pad"),
-                anchor(equipment_link(frame.model.key(device["created_node_ids"][0], place))),
-            ):
+        place = site or next(iter(frame.model.sites), "")
+        stands = device["created_node_ids"][0] if accepted else device["bound_to"]
+        if stands and device["state"] in {"accepted", "bound"}:
+            with box("oc-panel oc-pad"), anchor(equipment_link(frame.model.key(stands, place))):
                 words("It is in the model: open its equipment")
+        if accepted:
             return
         await _Becoming(frame, device, site, problems).begin()
 

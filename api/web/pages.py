@@ -30,7 +30,7 @@ from api.web.parts import (
     words,
 )
 from api.web.registers import registers
-from api.web.session import id_of, site_of
+from api.web.session import ApiError, id_of, site_of
 from api.web.trends import trends
 from api.web.watch import ModelWatch
 from api.web.words import FLAGS, GROUPS, ago, group_of, plural, shown_value, worst
@@ -184,6 +184,8 @@ async def equipment(frame: Frame, request: Request) -> None:
                 with anchor(equipment_link(str(step["id"]))):
                     words(str(step["dis"]))
         heading(str(node["dis"]))
+        box("oc-grow")
+        linked = box("oc-line")
     below = frame.model.below(node_id)
     points = [point for each in below for point in frame.model.points_of(each)][:400]
     rows: dict[str, tuple[ui.element, ui.label, ui.element]] = {}
@@ -202,8 +204,14 @@ async def equipment(frame: Frame, request: Request) -> None:
                     for point in mine:
                         rows[str(point["id"])] = _row(frame, point, below)
 
+    asked = False
+
     async def refresh() -> None:
+        nonlocal asked
         await _fresh(frame, list(rows))
+        if not asked:
+            asked = True
+            await _link_device(frame, node, linked)
         for point_id, (row, value, flags) in rows.items():
             point = frame.model.points[point_id]
             set_text(value, shown_value(point, point["value"]))
@@ -217,6 +225,25 @@ async def equipment(frame: Frame, request: Request) -> None:
                         badge(flag, tip=FLAGS[flag][2] if flag in FLAGS else None)
 
     frame.refreshers.append(refresh)
+
+
+async def _link_device(frame: Frame, node: dict[str, Any], within: ui.element) -> None:
+    """Link the BACnet device that a piece of equipment is, or is a part of, if there is one."""
+    try:
+        told = await frame.session.all("/api/system/devices", site=node["site"])
+    except ApiError:
+        return  # the health view has the link, too
+    key = device_of(node, told)
+    if key is not None:
+        with within, anchor(device_link(key, str(node["site"])), "oc-act"):
+            words("Device: schedules, calendars, clock")
+
+
+def device_of(node: dict[str, Any], devices: list[dict[str, Any]]) -> str | None:
+    """Give the key of the BACnet device that equipment is or belongs to, of those that the bridges know."""
+    known = {str(each["device_key"]) for each in devices if each["protocol"] == "bacnet"}
+    own = (id_of(str(node["id"])), str((node.get("properties") or {}).get("device")))
+    return next((each for each in own if each in known), None)
 
 
 def _row(frame: Frame, point: dict[str, Any], below: list[str]) -> tuple[ui.element, ui.label, ui.element]:

@@ -26,6 +26,7 @@ _BADGES: Final[dict[str, tuple[str, str]]] = {
     "healthy": ("Healthy", "check_circle"),
     "online": ("Online", "check_circle"),
     "discovered": ("Discovered", "travel_explore"),
+    "bound": ("Bound", "link"),
     "accepted": ("Accepted", "check_circle"),
     "ignored": ("Ignored", "visibility_off"),
     "conflict": ("Same key twice", "warning"),

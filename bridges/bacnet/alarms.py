@@ -21,9 +21,10 @@ from bacpypes3.basetypes import DateTime, Destination, EventState, Recipient, Ti
 from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.constructeddata import ListOf
 from bacpypes3.primitivedata import CharacterString, Date, ObjectIdentifier, Time
+from pydantic import ValidationError
 
 from actors.alarm.models import Alarm, AlarmState, Report, Reported
-from actors.core.errors import BridgeError, ConflictError, UnreachableError
+from actors.core.errors import BadInputError, BridgeError, ConflictError, UnreachableError
 from actors.core.remote import answered
 from bridges.bacnet.clocks import to_bacnet
 from bridges.bacnet.device import Device
@@ -80,6 +81,10 @@ class DeviceAlarms:
     it is asked how its events stand, which rights what was missed on either side: notifications that were
     lost, acknowledgements given elsewhere, times when this process or the store of alarms was away. What is
     known of each object is kept with its alarm in that store. The same notification twice changes nothing.
+
+    A notification counts as kept, and is confirmed to the device, once that store has committed what it
+    makes; until then it waits here, and the device may send it again. What the store refuses for good is
+    dropped with an error in the log, so that it keeps nothing else waiting.
     """
 
     def __init__(self, device: Device, alarms: Callable[[], Any], faults: FaultLog) -> None:
@@ -87,7 +92,7 @@ class DeviceAlarms:
         self.device, self._alarms, self._faults = device, alarms, faults
         self._known: dict[str, Reported] | None = None
         self._details: dict[str, Detail] = {}
-        self._waiting: deque[Notification] = deque()
+        self._waiting: deque[tuple[Notification, asyncio.Future[bool]]] = deque()
         self._must_ask = True
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -111,13 +116,16 @@ class DeviceAlarms:
         for each in (self._names, self._asking, self._nodes):
             each.clear()
 
-    def notified(self, note: Notification) -> None:
-        """Take a notification; doesn't wait."""
+    def notified(self, note: Notification) -> asyncio.Future[bool]:
+        """Take a notification; doesn't wait. Gives whether it is kept, once that is known."""
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if len(self._waiting) < MOST_WAITING:
-            self._waiting.append(note)
+            self._waiting.append((note, kept))
         else:
             self._must_ask = True
+            kept.set_result(False)
         self._wake.set()
+        return kept
 
     async def run(self) -> None:
         """Follow the device until cancelled."""
@@ -149,11 +157,11 @@ class DeviceAlarms:
         async with self._turn:
             await self._load()
             while self._waiting:
-                note = self._waiting[0]
-                report = await self._taken(note) if self._has_room(note.object) else None
-                if report is not None:
-                    await self._report([report])
+                note, kept = self._waiting[0]
+                await self._keep(note)
                 self._waiting.popleft()
+                if not kept.done():
+                    kept.set_result(True)
             if self._must_ask and self.device.liveness.state == "online":
                 self._must_ask = False
                 try:
@@ -187,6 +195,19 @@ class DeviceAlarms:
         return seen
 
     # What the device says
+
+    async def _keep(self, note: Notification) -> None:
+        """Have the store keep what a notification makes, unless it can never be kept."""
+        try:
+            report = await self._taken(note) if self._has_room(note.object) else None
+        except ValidationError as error:
+            self._dropped(note.object, str(error.errors()[0]["msg"]))
+            return
+        if report is not None:
+            await self._report([report])
+
+    def _dropped(self, obj: str, reason: str) -> None:
+        log.error("%s: its event of %s is dropped: %s", self.device.device.id, obj, reason[:200])
 
     async def _taken(self, note: Notification) -> Report | None:
         detail = self._details.get(note.object, {})
@@ -454,8 +475,17 @@ class DeviceAlarms:
         self._remember(found)
 
     async def _report(self, reports: list[Report]) -> None:
-        if reports:
+        """Have the store take reports; one that it refuses for good is dropped and spoils no other."""
+        if not reports:
+            return
+        try:
             self._remember(await self._call("report", reports, f"device {self.device.device.id}"))
+        except BadInputError as error:
+            if len(reports) == 1:
+                self._dropped(reports[0].source.removeprefix(self._prefix), str(error))
+                return
+            for each in reports:
+                await self._report([each])
 
     def _remember(self, found: list[Reported]) -> None:
         known = self._known if self._known is not None else {}

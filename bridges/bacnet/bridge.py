@@ -52,6 +52,7 @@ from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevi
 from bridges.measures import device_measures
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
+from bridges.watch import ModelWatch
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class BacnetBridge(Services):
         alarms: Callable[[], Any] | None = None,
         audit: Callable[[], Any] | None = None,
         audit_queue: Path | None = None,
+        bus: Any = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site; `nodes`, `points` and `history` are the stores' handles.
@@ -116,6 +118,7 @@ class BacnetBridge(Services):
         engine, which carries out what others write to the points that are served to them. `alarms` finds the
         store of alarms; without it the devices' events are nobody's affair. `audit` finds the audit log,
         which is told what others write; while it is away that waits in the file `audit_queue` too.
+        Without a `bus`, changes of the model are seen within a minute.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -154,6 +157,7 @@ class BacnetBridge(Services):
         self._adopt_at: dict[str, float] = {}
         self._loaded = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._watch = ModelWatch(site, "bacnet_bridge", bus)
         self._tasks: list[asyncio.Task[None]] = []
 
     def _process(self, device: Device, point_id: str) -> int:
@@ -171,22 +175,28 @@ class BacnetBridge(Services):
         if device is not None:
             device.announced(found)
 
-    def _happened(self, network_id: str, sender: Address, note: Notification) -> None:
-        """Take an event if it is from one of our devices, and from where that device is."""
+    def _happened(
+        self, network_id: str, sender: Address, note: Notification
+    ) -> "asyncio.Future[bool] | None":
+        """Take an event if it is from one of our devices, and from where that device is.
+
+        Gives whether it is kept, once that is known; None for what is nobody's affair.
+        """
         device = self._by_instance.get((network_id, note.device))
         follower = self._followers.get(device.device.id) if device is not None else None
         if device is None or follower is None:
-            return
+            return None
         if device.address is None or Address(device.address) != sender:
             self._faults.tell(device.device.id, "event", f"{sender} sends one in its name")
-            return
-        follower.notified(note)
+            return None
+        return follower.notified(note)
 
     async def start(self) -> None:
         """Begin to read; returns at once. A second call changes nothing."""
         if self._tasks:
             return
         runs: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._follow_model(), self._monitor()]
+        runs.append(self._watch.run())
         runs += [self._keep_open(network) for network in self._networks.values()]
         runs += [
             self._keep_time(network, network.config.time_sync)
@@ -468,7 +478,7 @@ class BacnetBridge(Services):
             subscribed = sum(each.status().cov_points for each in self._devices.values())
             settled = complete and self._model_trouble is None and subscribed == counted
             counted = subscribed
-            await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
+            await self._watch.changed(RELOAD if settled else RELOAD_WITHOUT_POINTS)
 
     async def _adopt_all(self) -> None:
         """Adopt devices that have no point yet; what is wrong with one keeps no other waiting."""

@@ -79,6 +79,10 @@ UNREADABLE: Final = (
 )
 """What the library raises for what makes no sense on the wire."""
 
+CONFIRM_WITHIN: Final = 9.0
+"""Seconds for an event to be kept: what devices that try three times wait mostly (APDU_Timeout of 3 s)."""
+Happened = Callable[[Address, Notification], "asyncio.Future[bool] | None"]
+"""Takes a device's event, and gives whether it is kept, once that is known; None: it is nobody's affair."""
 Notified = Callable[[int, Address, str, Any, Any], None]
 """Told (process identifier, sender, object as `analog-input,1`, raw present value, raw status flags)."""
 
@@ -131,7 +135,7 @@ class Network:
         self.server = Server(commands, noted)
         self.on_cov: Notified = lambda process, sender, obj, value, flags: None
         self.on_announced: Callable[[Announced], None] = lambda found: None
-        self.on_event: Callable[[Address, Notification], None] = lambda sender, note: None
+        self.on_event: Happened = lambda sender, note: None
         self._net: Any = None
         self._app: Any = None
         self._turns = asyncio.Semaphore(IN_FLIGHT)
@@ -437,19 +441,35 @@ class Network:
             self.on_cov(process, apdu.pduSource, str(obj), value, flags)
 
     async def _event_to_confirm(self, apdu: Any) -> None:
-        if not await self._event(apdu):
-            raise ExecutionError("services", "inconsistentParameters")
-        await self._app.response(SimpleAckPDU(context=apdu))
+        """Confirm a device's event when it is kept; else tell the device so, that it may send it again.
 
-    async def _event(self, apdu: Any) -> bool:
-        """Take a device's event; tell whether it makes sense."""
+        What the device sends again meanwhile belongs to the same question, and is answered with it.
+        """
+        app, note = self._app, self._read_event(apdu)
+        if note is None:
+            raise ExecutionError("services", "inconsistentParameters")
+        kept = self.on_event(apdu.pduSource, note)
+        if kept is not None:
+            await asyncio.wait([kept], timeout=CONFIRM_WITHIN)
+            if not kept.done() or kept.cancelled() or not kept.result():
+                self._faults.tell(
+                    self.config.id, "event", f"of {note.device} can't be kept now: not confirmed"
+                )
+                raise ExecutionError("device", "operationalProblem")
+        if app is not None and app is self._app:
+            await app.response(SimpleAckPDU(context=apdu))
+
+    async def _event(self, apdu: Any) -> None:
+        note = self._read_event(apdu)
+        if note is not None:
+            self.on_event(apdu.pduSource, note)
+
+    def _read_event(self, apdu: Any) -> Notification | None:
         try:
-            note = read_notification(apdu)
+            return read_notification(apdu)
         except UNREADABLE as error:
             self._faults.tell(self.config.id, "event", f"from {apdu.pduSource}: {error}"[:200])
-            return False
-        self.on_event(apdu.pduSource, note)
-        return True
+            return None
 
     async def _announced(self, apdu: IAmRequest) -> None:
         try:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from actors.core.errors import BadInputError, BridgeError, WriteFailedError
 from actors.core.values import PointValue, StrictPointValue
+from actors.schedule.logic import check_days
 from actors.schedule.models import (
     DatePattern,
     DateRange,
@@ -105,14 +106,17 @@ async def read_schedule(device: Device, instance: int) -> DeviceSchedule:
 async def write_schedule(device: Device, instance: int, wanted: DeviceSchedule) -> DeviceSchedule:
     """Write a schedule to a device, as a whole or not at all; give what is read back.
 
-    Raises BadInputError for values of another kind than the device's, and WriteFailedError with the device's
-    reason; what was written until then is put back.
+    Raises BadInputError for values of another kind than the device's, for days that no year has and for a
+    calendar that the device hasn't, and WriteFailedError with the device's reason; what was written until
+    then is put back.
     """
     name = f"schedule,{instance}"
+    check_days("exceptions.period", [each.period for each in wanted.exceptions])
     before = await _properties(device, instance)
     kind, encode = await _kind(device, instance, before)
     if kind is not wanted.kind:
         raise BadInputError("kind", wanted.kind.value, f"{kind.value}, which this schedule of the device has")
+    await _check_calendars(device, wanted)
     values = _encoded(wanted, encode)
     done: list[str] = []
     try:
@@ -128,6 +132,16 @@ async def write_schedule(device: Device, instance: int, wanted: DeviceSchedule) 
     return await read_schedule(device, instance)
 
 
+async def _check_calendars(device: Device, wanted: DeviceSchedule) -> None:
+    """Refuse exceptions by a calendar that the device says it doesn't have."""
+    for name in sorted({each.calendar for each in wanted.exceptions if each.calendar}):
+        try:
+            await device.ask(name, "object-name")
+        except DeviceError as error:
+            if "unknown-object" in error.reason:
+                raise BadInputError("exceptions.calendar", name, "a calendar that the device has") from error
+
+
 async def read_calendar(device: Device, instance: int) -> list[Period]:
     """Read the days of a calendar of a device. Raises BridgeError."""
     try:
@@ -139,7 +153,11 @@ async def read_calendar(device: Device, instance: int) -> list[Period]:
 
 
 async def write_calendar(device: Device, instance: int, periods: Sequence[Period]) -> list[Period]:
-    """Write the days of a calendar to a device; give what is read back. Raises WriteFailedError."""
+    """Write the days of a calendar to a device; give what is read back.
+
+    Raises BadInputError for days that no year has, and WriteFailedError.
+    """
+    check_days("period", periods)
     name = f"calendar,{instance}"
     try:
         await device.put(name, "date-list", ListOf(CalendarEntry)([_entry(each) for each in periods]))

@@ -33,6 +33,7 @@ from bridges.modbus.scan import UnitScans
 from bridges.modbus.unit import Effects, Unit
 from bridges.outbox import FaultLog, Outbox
 from bridges.tasks import end
+from bridges.watch import ModelWatch
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ DEFAULT_INTERVAL: Final = 10.0
 """Longest time between two readings of a point for which nothing else is said, in seconds."""
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.5, 3600.0
 RELOAD: Final = 60.0
-"""Seconds after which the points are looked up again: users add, change and delete them."""
+"""Seconds after which the points are looked up again, though no change of the model was told."""
 RELOAD_WITHOUT_POINTS: Final = 2.0
 CALL_TIMEOUT: Final = 10.0
 
@@ -68,9 +69,12 @@ class ModbusBridge(UnitScans):
         publish: Callable[[Event], None] = _nobody,
         clock: Clock = now_ms,
         *,
+        bus: Any = None,
         backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         """Take networks and devices of a site, Modbus or not; `nodes` and `points` are the stores' handles.
+
+        Without a `bus`, changes of the model are seen within a minute.
 
         Raises BadInputError for a device on a network that isn't there.
         """
@@ -93,13 +97,16 @@ class ModbusBridge(UnitScans):
         self._probed: dict[str, bool] = {}
         self._bad_equipment: dict[str, str] = {}
         self._model_trouble: str | None = "its points are not read yet"
+        self._reloading = asyncio.Lock()
+        self._watch = ModelWatch(site, "modbus_bridge", bus)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to poll; returns at once. A second call changes nothing."""
         if self._tasks:
             return
-        self._tasks = [asyncio.create_task(run) for run in (self._outbox.run(), self._follow_model())]
+        runs = (self._outbox.run(), self._follow_model(), self._watch.run())
+        self._tasks = [asyncio.create_task(run) for run in runs]
         self._running = {key: asyncio.create_task(unit.run()) for key, unit in self._units.items()}
 
     async def stop(self) -> None:
@@ -121,6 +128,10 @@ class ModbusBridge(UnitScans):
         forgotten, one whose device is no longer configured is disabled, one whose binding is wrong gets the
         flag FAULT.
         """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         async with asyncio.timeout(CALL_TIMEOUT):
             nodes: list[Node] = await self._nodes.bound.remote("modbus")
         where: dict[str, str] = {}
@@ -260,7 +271,7 @@ class ModbusBridge(UnitScans):
                 self._model_trouble = f"the node store doesn't answer: {type(error).__name__}: {error}"[:300]
                 self._faults.tell(self.site, "node store", self._model_trouble)
             settled = self._where and self._model_trouble is None
-            await asyncio.sleep(RELOAD if settled else RELOAD_WITHOUT_POINTS)
+            await self._watch.changed(RELOAD if settled else RELOAD_WITHOUT_POINTS)
 
     def _unit(self, point_id: str) -> Unit | None:
         if point_id not in self._where:

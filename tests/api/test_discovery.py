@@ -39,7 +39,7 @@ def test_devices_are_listed_looked_at_and_decided_about(served: Served) -> None:
     assert client.delete("/api/discovery/2", headers=admin).status_code == 204
     assert client.get("/api/discovery/2", headers=admin).status_code == 404
     status = client.get("/api/discovery/status", headers=admin).json()["north"]
-    assert status["devices"] == {"discovered": 2, "accepted": 0, "ignored": 0}
+    assert status["devices"] == {"discovered": 2, "bound": 0, "accepted": 0, "ignored": 0}
     actions = {each["action"] for each in client.get("/api/audit", headers=admin).json()["items"]}
     assert {"ignore_device", "restore_device", "forget_device"} <= actions
 

@@ -8,10 +8,11 @@ from fastapi import FastAPI
 from api.web.alarms import urgency
 from api.web.bacnet import changes_words, device_link, lines_of, request_of, route_of
 from api.web.model import Model
-from api.web.pages import comfort, device_row, device_words, host_rows
+from api.web.pages import comfort, device_of, device_row, device_words, host_rows
 from api.web.registers import cells, summary
 from api.web.session import ApiError, Session, point_path, site_of
 from api.web.trends import bands, options_of
+from api.web.week import value_of, week_of
 
 
 def gap(start: int, end: int, kind: str = "lost") -> dict[str, Any]:
@@ -298,3 +299,70 @@ async def test_what_is_no_json_is_refused_in_words(value: object) -> None:
         await session.put("/api/anything", {"value": value})
     assert (refused.value.status, refused.value.is_away, session.away) == (422, False, None)
     await session.close()
+
+
+def test_a_week_is_what_its_rows_say_in_order() -> None:
+    days: list[list[dict[str, Any]]] = [[] for _ in range(7)]
+    days[0] = [{"time": "18:00:00", "value": None}, {"time": "07:30", "value": 21}]
+    days[6] = [{"time": "09:00:15", "value": "19.5"}]
+    assert week_of("analog", days) == [
+        {"weekday": 1, "time": "07:30", "value": 21.0},
+        {"weekday": 1, "time": "18:00", "value": None},
+        {"weekday": 7, "time": "09:00:15", "value": 19.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "says"),
+    [
+        (
+            "analog",
+            [{"time": "", "value": 1}],
+            "Tuesday: a row without a time; expected a time such as 07:30",
+        ),
+        ("analog", [{"time": "24:00", "value": 1}], "Tuesday: 24:00; expected a time"),
+        ("analog", [{"time": "7:00", "value": 1}], "Tuesday: 7:00; expected a time"),
+        ("analog", [{"time": "07:00", "value": 1}, {"time": "07:00:00", "value": 2}], "07:00 is there twice"),
+        (
+            "analog",
+            [{"time": "07:00", "value": float("inf")}],
+            "Tuesday 07:00: inf is not valid; expected a number",
+        ),
+        (
+            "multistate",
+            [{"time": "07:00", "value": 0}],
+            "Tuesday 07:00: 0 is not valid; expected a state from 1",
+        ),
+        ("multistate", [{"time": "07:00", "value": 1.5}], "1.5 is not valid"),
+    ],
+)
+def test_a_week_that_can_not_be_is_refused_with_its_day(
+    kind: str, rows: list[dict[str, Any]], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        week_of(kind, [[], rows, [], [], [], [], []])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value"),
+    [
+        ("analog", 21, 21.0),
+        ("analog", "", None),
+        ("analog", None, None),
+        ("binary", "true", True),
+        ("binary", False, False),
+        ("binary", "none", None),
+        ("multistate", 2.0, 2),
+    ],
+)
+def test_a_value_is_entered_by_the_kind_of_its_schedule(kind: str, given: Any, value: Any) -> None:
+    found = value_of(kind, given)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_equipment_leads_to_the_bacnet_device_that_it_is_or_is_a_part_of() -> None:
+    devices = [{"device_key": "1001", "protocol": "bacnet"}, {"device_key": "meter", "protocol": "modbus"}]
+    assert device_of({"id": "1001", "properties": {}}, devices) == "1001"
+    assert device_of({"id": "1001:vav-3", "properties": {"device": "1001"}}, devices) == "1001"
+    assert device_of({"id": "meter", "properties": {}}, devices) is None
+    assert device_of({"id": "floor"}, devices) is None

@@ -224,3 +224,12 @@ def test_unit_0_is_the_broadcast_address_of_a_serial_line(tmp_path: Path, transp
         return
     with pytest.raises(ConfigFileError, match=r":17: .*unit: unit 0 is none of a serial line: 1 to 247"):
         load(write(tmp_path, text))
+
+
+def test_a_unit_in_a_profile_is_one_of_the_standard(tmp_path: Path) -> None:
+    text = "profile: my\ndis: Mine\nprotocol: bacnet\npoints:\n- {object: 'analog-input,1', units: {unit}}\n"
+    (tmp_path / "my.yaml").write_text(text.replace("{unit}", "degree-celsius"))
+    with pytest.raises(ConfigFileError, match=r"units.*degrees-celsius"):
+        load_profile("my.yaml", tmp_path)
+    (tmp_path / "my.yaml").write_text(text.replace("{unit}", "kW"))
+    assert load_profile("my.yaml", tmp_path).points[0].units == "kilowatts"

@@ -233,6 +233,9 @@ def test_a_bacnet_device_is_reached_from_the_health_view_and_told_the_time(visit
     # The simulated devices have no such service.
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.get_by_role("status").filter(has_text="unrecognized-service")).to_be_visible()
+    page = visit.see("/equipment?id=1001")
+    page.get_by_role("link", name="Device: schedules, calendars, clock").click()
+    page.wait_for_url("**/device?key=1001&site=*")
 
 
 def test_discovery_offers_scans_and_shows_what_was_found(visit: Visit, admin: System) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from actors.core.errors import BadInputError
 from actors.discovery.models import FoundDevice, FoundPoint
@@ -34,6 +35,8 @@ class FakeBridge:
         self.fails: Exception | None = None
         self.reloads = 0
         self.runs = False
+        self.units: dict[str, dict[str, int]] = {}
+        """By network, the units of devices that the bridge knows."""
         self.profiles: dict[str, list[FoundPoint]] = {}
 
     async def scan(self, networks: list[str], low: int, high: int) -> Findings:
@@ -59,6 +62,11 @@ class FakeBridge:
         self.found.cancelled = True
         self.over.set()
         return True
+
+    async def networks(self) -> list[SimpleNamespace]:
+        if self.fails:
+            raise self.fails
+        return [SimpleNamespace(id=network, units=units) for network, units in self.units.items()]
 
     async def profile_points(self, name: str) -> list[FoundPoint]:
         if name not in self.profiles:

@@ -10,7 +10,7 @@ import pytest
 from actors.alarm.models import LimitCondition, Severity
 from actors.alarm.store import AlarmStore
 from actors.bus.bus import EventBus
-from actors.bus.events import EntityDeleted, event_json
+from actors.bus.events import EntityCreated, EntityDeleted, event_json
 from actors.bus.frames import Frame
 from actors.core.errors import BadInputError, ConflictError, NotFoundError, UnreachableError
 from actors.discovery.engine import DiscoveryEngine
@@ -307,6 +307,26 @@ async def test_an_accepted_device_is_equipment_groups_and_points(world: World) -
         ("1001/analog-input-1", "stale", "CTRL 1001 does not answer"),
     }
     assert world.bacnet.reloads == 1
+
+
+async def test_a_unit_that_nobody_knows_is_refused_and_the_devices_own_stays(world: World) -> None:
+    engine = await world.engine()
+    own = [FoundPoint(point_key="analog-input-1", name="T", kind="analog-input", units="acme-degrees")]
+    odd = world.find(device().model_copy(update={"points": own}))
+    wrong = AcceptRequest(changes=[PointChoice(point_key="analog-input-1", units="degree-celsius")])
+    for call in (engine.proposal(odd.id, wrong), engine.accept(odd.id, wrong, "ana")):
+        with pytest.raises(BadInputError, match="degrees-celsius") as refused:
+            await call
+        assert refused.value.field == "changes.analog-input-1.units"
+        assert refused.value.value == "degree-celsius"
+    assert world.made() == set()
+    none = AcceptRequest(changes=[PointChoice(point_key="analog-input-1", units="")])
+    assert (await engine.proposal(odd.id, none)).points[0].units is None
+    same = AcceptRequest(changes=[PointChoice(point_key="analog-input-1", units="acme-degrees")])
+    assert (await engine.proposal(odd.id, same)).points[0].units == "acme-degrees"
+    await engine.accept(odd.id, AcceptRequest(), "ana")
+    [made] = [each for each in world.nodes.bound("bacnet") if each.node_type is NodeType.POINT]
+    assert made.properties["units"] == "acme-degrees"
 
 
 async def test_a_person_may_choose_otherwise(world: World) -> None:
@@ -670,3 +690,85 @@ async def test_what_was_deleted_while_the_engine_was_away_is_given_back_at_its_s
     await asyncio.sleep(0.03)
     world.flaky["nodes"].at = ""
     await until(lambda: world.discovery.get(found.id).state is DeviceState.DISCOVERED)
+
+
+def a_unit(key: str, unit: int) -> FoundDevice:
+    return FoundDevice(
+        network_id="mb",
+        protocol="modbus",
+        device_key=key,
+        address=f"10.0.0.9 unit {unit}",
+        binding={"network_id": "mb", "unit": unit},
+    )
+
+
+def register(node_id: str, device_id: str, **more: Any) -> Node:
+    binding = ProtocolBinding.modbus(device_id, "holding", 0, "uint16", **more)
+    return Node(id=node_id, node_type=NodeType.POINT, dis="P", parent_id="north", protocol_binding=binding)
+
+
+async def test_what_was_bound_by_hand_is_shown_as_bound(world: World) -> None:
+    """Both protocols, by equipment, by a point alone, and by the configuration; until the nodes are gone."""
+    by_equip, by_config, nobody = (world.find(a_unit(str(unit), unit)) for unit in (3, 4, 5))
+    by_point = world.find(device())
+    world.modbus.units = {"mb": {"meter": 4}}
+    engine = await world.engine()
+    pump = ProtocolBinding(protocol="modbus", config={"network_id": "mb", "unit": 3})
+    world.nodes.create(
+        Node(id="pump", node_type="Equip", dis="Pump", parent_id="north", protocol_binding=pump)
+    )
+    world.nodes.create(register("flow", "pump"))
+    world.nodes.create(register("power", "meter", network_id="mb"))
+    alone = ProtocolBinding.bacnet(1001, "analog-input", 1, "ip")
+    world.nodes.create(
+        Node(id="room", node_type="Point", dis="Room", parent_id="north", protocol_binding=alone)
+    )
+    made = EntityCreated(entity_id="room", entity_type="Point")
+    await world.bus.publish([Frame("entity_created", 1, b"[" + event_json(made) + b"]")])
+    await until(lambda: world.discovery.get(by_point.id).bound_to == "room")
+    for found, node in ((by_equip, "pump"), (by_config, "power"), (by_point, "room")):
+        shown = world.discovery.get(found.id)
+        assert (shown.state, shown.bound_to) == (DeviceState.BOUND, node)
+    assert world.discovery.get(nobody.id).state is DeviceState.DISCOVERED
+    assert {each.id for each in world.discovery.find(DeviceState.BOUND)[0]} == {
+        by_equip.id,
+        by_config.id,
+        by_point.id,
+    }
+    assert [each.id for each in world.discovery.find(DeviceState.DISCOVERED)[0]] == [nobody.id]
+    assert world.discovery.summary().devices[DeviceState.BOUND] == 3
+
+    # Nobody has decided about it: the rest of its points can still be accepted, or it can be put aside.
+    assert world.discovery.ignore(by_config.id, "ana").state is DeviceState.IGNORED
+    assert world.discovery.restore(by_config.id, "ana").state is DeviceState.BOUND
+    accepted = await engine.accept(by_point.id, AcceptRequest(), "ana")
+    assert accepted.state is DeviceState.ACCEPTED
+
+    world.nodes.delete("pump")
+    world.nodes.delete("flow")
+    assert await engine.note_bound() >= 1
+    assert world.discovery.get(by_equip.id).state is DeviceState.DISCOVERED
+
+
+async def test_a_register_that_the_configuration_reads_is_told_as_bound(world: World) -> None:
+    """Whether the unit was found before it was named in the configuration, or after that."""
+    points = [
+        FoundPoint(
+            point_key="holding-0",
+            name="P",
+            kind="holding",
+            binding={"register_type": "holding", "address": 0},
+        )
+    ]
+    world.modbus.units = {"mb": {"meter": 4}}
+    world.nodes.create(register("power", "meter", network_id="mb"))
+    engine = await world.engine()
+    for key in ("4", "meter"):
+        found = world.find(a_unit(key, 4).model_copy(update={"points": points}))
+        shown = await engine.proposal(found.id, AcceptRequest())
+        assert [each.bound_to for each in shown.points] == [["power"]]
+    world.modbus.fails = UnreachableError("modbus", "gone")
+    found = world.find(a_unit("meter", 4).model_copy(update={"points": points}))
+    assert [each.bound_to for each in (await engine.proposal(found.id, AcceptRequest())).points] == [
+        ["power"]
+    ]

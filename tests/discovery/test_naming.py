@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.units import BY_NUMBER, SYMBOLS, symbol, unit_name
+from actors.core.units import BY_NUMBER, SYMBOLS, known_unit, symbol, unit_name
 from actors.discovery.naming import common_prefix, designation, device_name, groups, readable, slug
 from actors.node.tagging import suggest_point_tags
 
@@ -139,3 +139,42 @@ def test_units_are_known_by_name_number_and_symbol(
 ) -> None:
     assert unit_name(given_) == name
     assert symbol(unit_name(given_)) == sign
+
+
+@pytest.mark.parametrize(
+    ("given_", "name"),
+    [
+        ("°C", "degrees-celsius"),
+        ("Kilowatt Hours", "kilowatt-hours"),
+        (62, "degrees-celsius"),
+        ("512", "512"),
+        ("47808", "47808"),
+        ("no-units", "no-units"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_unit_that_a_person_writes_is_known(given_: object, name: str | None) -> None:
+    assert known_unit(given_) == name
+
+
+@pytest.mark.parametrize(
+    ("given_", "right"),
+    [
+        ("degree-celsius", "degrees-celsius"),
+        ("celsius", "degrees-celsius"),
+        ("KWH", "kWh"),
+        ("kilowats", "kilowatts"),
+        ("furlongs", "degrees-celsius, percent, kW"),
+        ("65536", "a unit of the standard"),
+        ("²", "a unit of the standard"),
+        (True, "a unit of the standard"),
+        (6.2, "a unit of the standard"),
+        ({"kW": 1}, "a unit of the standard"),
+        ("x" * 100_000, "a unit of the standard"),
+    ],
+)
+def test_another_unit_is_refused_with_those_like_it(given_: object, right: str) -> None:
+    with pytest.raises(ValueError, match="a unit of the standard") as refused:
+        known_unit(given_)
+    assert right in str(refused.value)

@@ -21,7 +21,7 @@ from actors.discovery.store import DiscoveryStore
 
 NOON = 1_700_000_000_000
 OLD = Path(__file__).parents[1] / "databases" / "discovery-v2.db"
-DISCOVERED, ACCEPTED, IGNORED = DeviceState
+DISCOVERED, BOUND, ACCEPTED, IGNORED = DeviceState
 
 
 class World:
@@ -194,6 +194,8 @@ def test_every_pair_of_states_is_decided() -> None:
         (DISCOVERED, ACCEPTED),
         (DISCOVERED, IGNORED),
         (IGNORED, DISCOVERED),
+        (BOUND, ACCEPTED),
+        (BOUND, IGNORED),
         (ACCEPTED, DISCOVERED),
     }
     assert "delete them first" in (refusal(ACCEPTED, DISCOVERED, has_nodes=True) or "")

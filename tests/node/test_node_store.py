@@ -301,3 +301,23 @@ def test_applying_for_an_origin_takes_nodes_as_they_are_and_nobody_elses(store: 
         with pytest.raises(ConflictError, match="this id already"):
             store.apply([other, node], origin)
     assert "1001/new" not in store.ids()
+
+
+def test_a_unit_is_one_that_is_known(store: NodeStore) -> None:
+    wrong = Node(id="p", node_type=NodeType.POINT, dis="p", properties={"units": "degree-celsius"})
+    with pytest.raises(BadInputError, match="degrees-celsius") as refused:
+        store.create(wrong)
+    assert (refused.value.field, refused.value.value) == ("properties.units", "degree-celsius")
+    assert "p" not in store.ids()
+    made = store.create(wrong.model_copy(update={"properties": {"units": "°C"}}))
+    assert made.properties["units"] == "degrees-celsius"
+    with pytest.raises(BadInputError, match=r"properties\.units"):
+        store.update("p", NodeChange(properties={"units": "furlongs"}))
+    assert store.get("p") == made
+    assert store.update("p", NodeChange(properties={"units": ""})).properties["units"] == ""
+
+
+def test_a_makers_own_unit_stays_with_other_changes(store: NodeStore) -> None:
+    store.apply([Node(id="p", node_type=NodeType.POINT, dis="p", properties={"units": "acme-degrees"})])
+    kept = store.update("p", NodeChange(properties={"units": "acme-degrees", "x": 1}))
+    assert kept.properties == {"units": "acme-degrees", "x": 1}

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from actors.core.errors import BadInputError
-from actors.schedule.logic import FROM_THE_END, LAST, effective, fits, held_at, next_change, preview
+from actors.schedule.logic import (
+    FROM_THE_END,
+    LAST,
+    check_days,
+    effective,
+    fits,
+    held_at,
+    next_change,
+    preview,
+)
 from actors.schedule.models import (
     Calendar,
     CalendarEntry,
@@ -386,3 +395,44 @@ def test_schedules_that_make_no_sense_are_refused(fields: dict[str, Any], says: 
 def test_exceptions_that_make_no_sense_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         NewException.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "there"),
+    [
+        ({"month": 2, "day": 31}, False),
+        ({"month": 2, "day": 29}, True),
+        ({"month": 2, "day": 29, "weekday": 3}, True),
+        ({"month": 2, "day": 29, "year": 2028}, True),
+        ({"month": 2, "day": 29, "year": 2027}, False),
+        ({"month": 2, "day": 29, "year": 1900}, False),
+        ({"month": 4, "day": 31}, False),
+        ({"month": "even", "day": 31}, True),
+        ({"day": 31}, True),
+        ({"month": 12, "day": 31, "year": 2154}, True),
+        ({"month": 11, "day": 25, "year": 2026, "weekday": 3}, True),
+        ({"month": 11, "day": 25, "year": 2026, "weekday": 4}, False),
+        ({"month": 2, "day": "last", "weekday": 1}, True),
+        ({"month": 2, "day": "last", "year": 2026, "weekday": 1}, False),
+        ({"month": "odd", "day": "even", "year": 2026, "weekday": 7}, True),
+        ({}, True),
+    ],
+)
+def test_days_of_no_year_are_told_from_patterns(pattern: dict[str, Any], there: bool) -> None:
+    period = DatePattern.model_validate(pattern)
+    if there:
+        check_days("period", [period, None])
+    else:
+        with pytest.raises(BadInputError, match="a date that some year has"):
+            check_days("period", [None, period])
+
+
+@given(
+    st.dates(date(1900, 1, 1), date(2154, 12, 31)),
+    st.sets(st.sampled_from(["year", "month", "day", "weekday"])),
+)
+def test_a_pattern_that_a_day_fits_is_never_refused(day: date, open_: set[str]) -> None:
+    whole = {"year": day.year, "month": day.month, "day": day.day, "weekday": day.isoweekday()}
+    check_days(
+        "period", [DatePattern.model_validate({key: it for key, it in whole.items() if key not in open_})]
+    )

@@ -124,11 +124,30 @@ def test_values_of_exceptions_are_of_the_schedules_kind(world: World) -> None:
     assert world.store.exception(kept.id) == kept
 
 
+def test_days_that_no_year_has_are_refused(world: World) -> None:
+    never = {"period": {"kind": "date", "month": 2, "day": 31}}
+    made = world.store.create(schedule()).id
+    calendar = world.store.create_calendar(NewCalendar(name="C"))
+    kept = world.store.create_exception(made, exception())
+    wrong = NewCalendar.model_validate({"name": "H", "entries": [CHRISTMAS, never]})
+    for field, ask in (
+        ("period", lambda: world.store.create_exception(made, exception(**never))),
+        ("period", lambda: world.store.update_exception(kept.id, exception(**never))),
+        ("entries.period", lambda: world.store.create_calendar(wrong)),
+        ("entries.period", lambda: world.store.update_calendar(calendar.id, wrong)),
+    ):
+        with pytest.raises(BadInputError, match="a date that some year has") as caught:
+            ask()
+        assert (caught.value.field, caught.value.value) == (field, "month 2, day 31")
+    assert world.store.calendars()[0] == [calendar]
+    assert world.store.get(made).exceptions == [kept]
+
+
 def test_a_calendar_that_is_used_stays(world: World) -> None:
     made = world.store.create(schedule()).id
     one = world.store.create_calendar(NewCalendar.model_validate({"name": "H", "entries": [CHRISTMAS]})).id
     used = world.store.create_exception(made, exception(period=None, calendar_id=one)).id
-    with pytest.raises(ConflictError, match="exceptions of schedules name it"):
+    with pytest.raises(ConflictError, match="exceptions of the schedule 'Office' name it"):
         world.store.delete_calendar(one)
     assert len(world.store.calendar(one).entries) == 1
     world.store.update_calendar(one, NewCalendar(name="Holidays"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from actors.alarm.store import AlarmStore
+from actors.bus.bus import EventBus
 from actors.bus.events import Event
 from actors.history.store import HistoryStore
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
@@ -64,6 +65,7 @@ class Bench:
         self.history: HistoryStore | None = None
         self.alarms: AlarmStore | None = None
         self.events: list[Event] = []
+        self.bus: EventBus | None = None
         self.bridges: list[BacnetBridge] = []
 
     def network(self, **config: Any) -> BacnetNetwork:
@@ -92,6 +94,7 @@ class Bench:
             self.events.append,
             history=InProcess(self.history) if self.history is not None else None,
             alarms=(lambda: InProcess(self.alarms)) if self.alarms is not None else None,
+            bus=InProcess(self.bus) if self.bus is not None else None,
             backoff=QUICK,
         )
         self.bridges.append(bridge)

@@ -1,5 +1,6 @@
 """Events of devices as alarms of ours, over real BACnet/IP on loopback."""
 
+import asyncio
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,10 @@ from bacpypes3.errors import ExecutionError
 from bacpypes3.object import NotificationClassObject
 from bacpypes3.primitivedata import Date, ObjectIdentifier, Time, Unsigned
 
-from actors.alarm.models import Alarm, AlarmState, Severity
+from actors.alarm.models import Alarm, AlarmState, Report, Severity
 from actors.alarm.store import AlarmStore
 from actors.bus.events import AlarmAcknowledged, AlarmCleared, AlarmRaised, Event, WatchMoved
-from actors.core.errors import ConflictError, NotFoundError, UnreachableError
+from actors.core.errors import BadInputError, ConflictError, NotFoundError, UnreachableError
 from bridges.bacnet import alarms as module
 from bridges.bacnet.alarms import clear_left, device_of
 from bridges.bacnet.bridge import BacnetBridge
@@ -419,13 +420,83 @@ async def test_events_wait_while_the_store_of_alarms_is_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AGAIN", 0.2)
-    await world.bridge()
+    bridge = await world.bridge()
     store, away = world.store, Rogue  # anything that is no store
     world.lab.alarms = away  # type: ignore[assignment]
-    await world.events.go(ROOM, "high-limit")
-    await world.events.go(ROOM, "low-limit")
+    told = [asyncio.create_task(world.events.go(ROOM, state)) for state in ("high-limit", "low-limit")]
+    follower = bridge._followers["7"]
+    await until(lambda: len(follower._waiting) == 2)
+    # Nothing is confirmed that isn't kept.
+    assert [each.done() for each in told] == [False, False]
     world.lab.alarms = store
-    await until(lambda: world.steps() == ["raised", "raised"])
+    await asyncio.gather(*told)
+    assert world.steps() == ["raised", "raised"]
+
+
+async def test_an_event_that_can_not_be_kept_in_time_is_not_confirmed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.2)
+    monkeypatch.setattr("bridges.bacnet.network.CONFIRM_WITHIN", 0.3)
+    await world.bridge()
+    store = world.store
+    world.lab.alarms = Rogue  # type: ignore[assignment]
+    with pytest.raises(BaseException, match="operational-problem"):
+        await world.events.go(ROOM, "high-limit", priority=20)
+    world.lab.alarms = store
+    await until(lambda: world.state() is ACTIVE)
+    # The device tells it again, as it was not confirmed: it is the same one.
+    one = world.events.objects[ROOM]
+    await world.events.tell(world.events.made(ROOM, "normal", "high-limit", one.stamps[0], priority=20))
+    assert world.steps() == ["raised"]
+
+
+async def test_more_than_can_wait_is_not_confirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.bridge()
+    monkeypatch.setattr(module, "MOST_WAITING", 0)
+    with pytest.raises(BaseException, match="operational-problem"):
+        await world.events.go(ROOM, "high-limit")
+    # But the device was asked then.
+    await until(lambda: world.state() is ACTIVE)
+
+
+async def test_what_the_store_refuses_for_good_keeps_nothing_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge = await world.bridge()
+    take = world.store.report
+
+    def picky(reports: list[Report], by: str) -> Any:
+        if any("pest" in each.message for each in reports):
+            raise BadInputError("message", "pest", "something else")
+        return take(reports, by)
+
+    monkeypatch.setattr(world.store, "report", picky)
+    await world.events.go("analog-input,2", "high-limit", messageText="pest")
+    await world.events.go(ROOM, "high-limit", messageText="x" * 200)
+    assert [each.message for each in world.alarms()] == ["x" * 200]
+    assert not bridge._followers["7"]._waiting
+    errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert errors[0].startswith("7: its event of analog-input,2 is dropped: message: 'pest'")
+
+
+async def test_a_report_that_the_store_refuses_spoils_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = world.store.report
+
+    def picky(reports: list[Report], by: str) -> Any:
+        if any(each.source.endswith("analog-input,2") for each in reports):
+            raise BadInputError("source", "analog-input,2", "another one")
+        return take(reports, by)
+
+    monkeypatch.setattr(world.store, "report", picky)
+    world.events.become("analog-input,2", "high-limit")
+    world.events.become(ROOM, "high-limit")
+    await world.bridge()
+    await until(lambda: world.state() is ACTIVE)
+    assert [each.source for each in world.alarms()] == [f"bacnet/ip/7/{ROOM}"]
 
 
 async def test_alarms_of_devices_that_are_gone_clear(world: World) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from actors.alarm.store import AlarmStore
+from actors.bus.bus import EventBus
+from actors.bus.events import EntityCreated, event_json
+from actors.bus.frames import Frame
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus
 from actors.discovery.engine import DiscoveryEngine
@@ -53,6 +56,18 @@ def test_the_binding_of_equipment_is_checked() -> None:
         with pytest.raises(BadInputError) as error:
             device_of(equip(**config), ["ip"])
         assert error.value.field == field
+
+
+async def test_what_is_added_to_the_model_is_read_when_the_bus_tells(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridges.bacnet.bridge.RELOAD_WITHOUT_POINTS", 3600)
+    bench.bus = EventBus("north")
+    await bench.bridge([])
+    bench.nodes.apply([equip(), temperature()])
+    made = event_json(EntityCreated(entity_id=POINT, entity_type="Point"))
+    await bench.bus.publish([Frame("entity_created", 1, b"[" + made + b"]")])
+    await until(lambda: bench.value(POINT) is not None)
 
 
 async def test_a_device_that_the_model_names_is_read_until_its_equipment_is_gone(bench: Bench) -> None:

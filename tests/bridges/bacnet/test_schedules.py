@@ -53,6 +53,17 @@ def planned(app: Rogue, value: Any = None, refs: list[str] | None = None, **more
     return made
 
 
+def holidays(app: Rogue) -> None:
+    app.add_object(
+        Holidays(
+            objectIdentifier=("calendar", 1),
+            objectName="holidays",
+            presentValue=False,
+            dateList=[CalendarEntry(date=(126, 12, 25, 255))],
+        )
+    )
+
+
 async def online(lab: Bench) -> BacnetBridge:
     bridge = await lab.bridge([device(7, cov=False)], [point("analog-input", 1, 7)])
     await until(lambda: lab.value("7/analog-input-1") == 1.0)
@@ -91,7 +102,9 @@ async def test_a_schedule_is_read(rogues: Rogues, lab: Bench) -> None:
 
 
 async def test_a_schedule_is_written_and_read_back(rogues: Rogues, lab: Bench) -> None:
-    planned(rogues.add(7, 11))
+    app = rogues.add(7, 11)
+    planned(app)
+    holidays(app)
     bridge = await online(lab)
     assert await bridge.write_schedule("7", 1, WANTED) == WANTED
     assert await bridge.read_schedule("7", 1) == WANTED
@@ -123,6 +136,7 @@ async def test_an_empty_schedule_has_the_kind_of_what_it_commands(rogues: Rogues
 async def test_what_a_device_refuses_is_put_back(rogues: Rogues, lab: Bench) -> None:
     app = rogues.add(7, 11)
     planned(app)
+    holidays(app)
     bridge = await online(lab)
     before = await bridge.read_schedule("7", 1)
     write = app.do_WritePropertyRequest
@@ -139,15 +153,7 @@ async def test_what_a_device_refuses_is_put_back(rogues: Rogues, lab: Bench) -> 
 
 
 async def test_a_calendar_is_read_and_written(rogues: Rogues, lab: Bench) -> None:
-    app = rogues.add(7, 11)
-    app.add_object(
-        Holidays(
-            objectIdentifier=("calendar", 1),
-            objectName="holidays",
-            presentValue=False,
-            dateList=[CalendarEntry(date=(126, 12, 25, 255))],
-        )
-    )
+    holidays(rogues.add(7, 11))
     bridge = await online(lab)
     assert await bridge.read_calendar("7", 1) == [DatePattern(year=2026, month=12, day=25)]
     days = [
@@ -160,6 +166,27 @@ async def test_a_calendar_is_read_and_written(rogues: Rogues, lab: Bench) -> Non
         await bridge.read_calendar("7", 2)
     with pytest.raises(NotFoundError):
         await bridge.read_calendar("8", 1)
+
+
+async def test_days_of_no_year_and_calendars_that_arent_there_are_refused(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    planned(app)
+    holidays(app)
+    bridge = await online(lab)
+    before = await bridge.read_schedule("7", 1)
+    never, leap = DatePattern(month=2, day=30), DatePattern(month=2, day=29)
+    for field, wrong in (
+        ("exceptions.period", DeviceException(period=never)),
+        ("exceptions.calendar", DeviceException(calendar="calendar,9")),
+    ):
+        with pytest.raises(BadInputError) as caught:
+            await bridge.write_schedule("7", 1, WANTED.model_copy(update={"exceptions": [wrong]}))
+        assert caught.value.field == field
+    assert await bridge.read_schedule("7", 1) == before
+    with pytest.raises(BadInputError, match="month"):
+        await bridge.write_calendar("7", 1, [leap, never])
+    assert await bridge.read_calendar("7", 1) == [DatePattern(year=2026, month=12, day=25)]
+    assert await bridge.write_calendar("7", 1, [leap]) == [leap]
 
 
 def test_what_no_device_can_have_is_refused() -> None:

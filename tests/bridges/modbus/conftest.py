@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from actors.bus.bus import EventBus
 from actors.bus.events import Event
 from actors.history.gaps import GapNotes, are_notes, decode_notes
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
@@ -125,6 +126,7 @@ class Bench:
         self.points = Points()
         self.nodes = Nodes([])
         self.events: list[Event] = []
+        self.bus: EventBus | None = None
         self.bridges: list[ModbusBridge] = []
         self.devices: list[Device] = []
 
@@ -149,6 +151,7 @@ class Bench:
             InProcess(self.nodes),
             InProcess(self.points),
             self.events.append,
+            bus=InProcess(self.bus) if self.bus is not None else None,
             backoff=backoff,
         )
         self.bridges.append(bridge)

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from actors.bus.bus import EventBus
+from actors.bus.events import EntityCreated, event_json
+from actors.bus.frames import Frame
 from actors.core.errors import BadInputError
 from actors.core.health import HealthState
 from actors.core.values import PointStatus
@@ -46,6 +49,20 @@ async def test_equipment_with_a_binding_is_polled_followed_and_let_go(bench: Ben
     await until(lambda: len(device.requests) > polls + 2)
     assert len([unit for unit, _ in device.requests if unit == 3]) == asked
     assert [each.device_key for each in await bridge.status()] == ["meter"]
+
+
+async def test_what_is_added_to_the_model_is_read_when_the_bus_tells(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridges.modbus.bridge.RELOAD_WITHOUT_POINTS", 3600)
+    bench.bus = EventBus("north")
+    device = await bench.device({unit: Memory(holding={0: unit}) for unit in (1, 2)})
+    await bench.bridge([network(device)], [unit()], [point("a")])
+    await until(lambda: bench.points.value("meter/a") == 1.0)
+    bench.nodes.nodes = [point("a"), equipment("pump"), point("a", device="pump")]
+    made = event_json(EntityCreated(entity_id="pump/a", entity_type="Point"))
+    await bench.bus.publish([Frame("entity_created", 1, b"[" + made + b"]")])
+    await until(lambda: bench.points.value("pump/a") == 2.0)
 
 
 async def test_nothing_changes_for_devices_that_stay(bench: Bench) -> None:
