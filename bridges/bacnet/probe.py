@@ -127,9 +127,9 @@ class Probe:
     async def _scan(self, known: Callable[[str], Iterable[str]]) -> None:
         async with asyncio.TaskGroup() as group:
             for network in self._networks:
-                group.create_task(self._network(network, list(known(network.config.id))))
+                group.create_task(self._network(network, known))
 
-    async def _network(self, network: Network, addresses: Sequence[str]) -> None:
+    async def _network(self, network: Network, known: Callable[[str], Iterable[str]]) -> None:
         if not network.is_open:
             self.found.errors[network.config.id] = network.trouble or "it is not open"
             return
@@ -138,7 +138,8 @@ class Probe:
         for _ in range(2):
             for each in await network.who_is(self._low, self._high, self._wait):
                 there[each.instance, each.address] = each
-        missing = [each for each in addresses if each not in {address for _, address in there}]
+        answered = {address for _, address in there}
+        missing = [each for each in known(network.config.id) if each not in answered]
         for answers in await asyncio.gather(
             *(network.who_is(self._low, self._high, self._wait, address=each, first=True) for each in missing)
         ):

@@ -71,6 +71,7 @@ class World:
             get=self._get, wait=self._wait, kill=lambda it, no_restart: self.killed.append(it)
         )
         monkeypatch.setattr(module, "ray", fake)
+        monkeypatch.setattr(module, "PATIENCE", 0.05)
         head: Any = SimpleNamespace(answers=lambda: self.head_answers)
         recipes: Any = {"north": {"history": "how"}}
         self.caretaker = Caretaker(order, {"north": stand_in}, recipes, head, lambda: self.now)
