@@ -1,11 +1,13 @@
 """Nodes of the objects of a device for which nobody has chosen points."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from actors.node.models import Node, NodeCapabilities, NodeType, ProtocolBinding
 from bridges.bacnet.device import Device
 from bridges.bacnet.kinds import ANALOG, BINARY, MULTI_STATE, OUTPUTS, READ_ONLY, WHOLE, WITH_VALUE
+from bridges.bacnet.values import state_texts, to_text
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +17,7 @@ async def nodes_of(device: Device) -> list[Node]:
     nodes: list[Node] = []
     for name in await device.objects():
         kind, _, instance = name.partition(",")
-        if kind in WITH_VALUE:
+        if kind in WITH_VALUE and await device.has(name, "present-value"):
             nodes.append(await _node(device, kind, int(instance)))
     return nodes
 
@@ -29,18 +31,19 @@ async def _node(device: Device, kind: str, instance: int) -> Node:
     found = await device.describe(name, props)
     writable = kind in OUTPUTS or (kind.endswith("-value") and kind not in READ_ONLY)
     properties: dict[str, Any] = {"origin": "device", "device": device.device.id}
-    if found.get("units") is not None:
-        properties["units"] = str(found["units"])
-    if found.get("description"):
-        properties["description"] = str(found["description"])[:500]
+    for key in ("units", "description"):
+        if text := to_text(found.get(key)):
+            properties[key] = text
     if "active-text" in found and "inactive-text" in found:
-        properties["states"] = [str(found["inactive-text"]), str(found["active-text"])]
-    elif found.get("state-text"):
-        properties["states"] = [str(each) for each in found["state-text"]]
+        texts: Sequence[Any] = (found["inactive-text"], found["active-text"])
+    else:
+        texts = found.get("state-text") or ()
+    if states := state_texts(kind, texts):
+        properties["states"] = states
     return Node(
         id=f"{device.device.id}/{kind}-{instance}",
         node_type=NodeType.POINT,
-        dis=str(found.get("object-name") or f"{kind}-{instance}")[:200],
+        dis=to_text(found.get("object-name"), 200) or f"{kind}-{instance}",
         parent_id=device.device.id,
         properties=properties,
         capabilities=NodeCapabilities(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -454,16 +454,28 @@ class DeviceAlarms:
                     issueConfirmedNotifications=True,
                     transitions=[1, 1, 1],
                 )
-                request = AddListElementRequest(
-                    objectIdentifier=ObjectIdentifier(name),
-                    propertyIdentifier="recipient-list",
-                    listOfElements=AnyValue(ListOf(Destination)([us])),
-                )
-                await self.device.request(request, SimpleAckPDU)
+                await self._add_recipient(name, listed or (), us)
                 log.info("%s of %s tells us of its events", name, self.device.device.id)
             except (DeviceError, *UNREADABLE) as error:
                 reason = f"{name} doesn't take us as a recipient: {error}"[:200]
                 self._faults.tell(self.device.device.id, "recipient", reason)
+
+    async def _add_recipient(self, name: str, listed: Sequence[Any], us: Destination) -> None:
+        """Add us to a class's recipients; write the list with us where the device can't add to lists."""
+        request = AddListElementRequest(
+            objectIdentifier=ObjectIdentifier(name),
+            propertyIdentifier="recipient-list",
+            listOfElements=AnyValue(ListOf(Destination)([us])),
+        )
+        try:
+            await self.device.request(request, SimpleAckPDU)
+        except DeviceError as error:
+            if error.kind != "reject":
+                raise
+            whole = ListOf(Destination)([*listed, us])
+            await self.device.network.write(
+                self.device.device.id, self.device.located(), name, whole, None, "recipient-list"
+            )
 
     # The store
 

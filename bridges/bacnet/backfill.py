@@ -108,8 +108,12 @@ class Backfill:
         if not logged.samples:
             return 0
         frame, notes = empty_frame(), no_gaps()
-        for at, value, status in logged.samples:
-            frame.add(point_id, value, at, status)
+        for at, kept, status in logged.samples:
+            value = device.in_units(point_id, kept)
+            if value is not None:
+                frame.add(point_id, value, at, status)
+        if not len(frame):
+            return 0
         reason = GapReason(hole.reason) if hole.reason in set(GapReason) else GapReason.BRIDGE_DOWN
         notes.add(point_id, max(start, logged.since), end, GapKind.BACKFILLED, reason)
         async with asyncio.timeout(CALL_TIMEOUT):

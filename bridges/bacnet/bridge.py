@@ -45,7 +45,7 @@ from bridges.bacnet.events import Notification
 from bridges.bacnet.kinds import (
     carries_value,
 )
-from bridges.bacnet.network import Announced, Network
+from bridges.bacnet.network import Announced, DeviceError, Network
 from bridges.bacnet.services import Services
 from bridges.bacnet.share import Sharing
 from bridges.config import BacnetDevice, BacnetNetwork, DeviceStatus, ModbusDevice, ModbusNetwork
@@ -517,7 +517,10 @@ class BacnetBridge(Services):
             nodes = await nodes_of(device)
         except BridgeError as error:
             self._faults.tell(device.device.id, "object list", error.reason)
+            if isinstance(error, DeviceError):
+                device.unlisted = f"its objects can't be read: {error.reason}"
             return
+        device.unlisted = None
         if not nodes:
             log.warning("%s has no object with a present value", device.device.id)
             device.has_points.set()

@@ -96,6 +96,8 @@ class Contact:
         self._last_address: str | None = None
         self.rivals: list[str] = []
         """Addresses of other devices that say they have this one's instance."""
+        self.unlisted: str | None = None
+        """Why it has no points although it answers."""
         self._marks: dict[str, str] = {}
         """What tells whether it has started again, or has other objects, as it was last read."""
         self._lacks: set[str] = set()
@@ -107,7 +109,7 @@ class Contact:
     def trouble(self) -> str | None:
         """What is wrong although it answers."""
         if not self.rivals:
-            return None
+            return self.unlisted
         at = ", ".join(sorted({*self.rivals, *([self.address] if self.address else [])}))
         return f"several devices say that they are {self.device.device_instance}: at {at}"
 
@@ -322,6 +324,14 @@ class Contact:
             except DeviceError:
                 continue
         return found
+
+    async def has(self, obj: str, prop: str) -> bool:
+        """Tell whether an object has a property; one that can't be read for another reason is there."""
+        try:
+            await self.ask(obj, prop)
+        except DeviceError as error:
+            return "unknown-property" not in error.reason and "unknown-object" not in error.reason
+        return True
 
     async def check_list(self) -> bool:
         """Tell whether the device has other objects than before, also the bus. Raises BridgeError."""

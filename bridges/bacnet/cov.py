@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from actors.core.values import PointStatus
@@ -49,6 +50,8 @@ class Object:
     """Polls in a row that found a change of which no notification came."""
     increment: float | None = None
     """Its COV increment; none: not asked for yet."""
+    factor: Decimal | None = None
+    """What its counts are multiplied with, where its type has that; none: not asked for yet."""
     alone: bool = False
     """Whether it is read by itself, because requests with it among others fail."""
 

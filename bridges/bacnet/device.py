@@ -27,6 +27,7 @@ from bridges.bacnet.contact import Effects
 from bridges.bacnet.cov import Object, Watched
 from bridges.bacnet.kinds import MULTI_STATE
 from bridges.bacnet.network import DeviceError, Network
+from bridges.bacnet.scale import AS_IT_IS, SCALED, scaled, to_factor, unscaled
 from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 
@@ -60,7 +61,7 @@ class Device(Watched):
                 each.due, each.process = min(old.due, now + GRID * each.interval), old.process
                 each.renew, each.subscribed, each.since = old.renew, old.subscribed, old.since
                 each.heard, each.untold, each.increment = old.heard, old.untold, old.increment
-                each.alone = old.alone
+                each.alone, each.factor = old.alone, old.factor
             else:
                 each.process = self._to.process(self, key)
         self._points = points
@@ -141,6 +142,8 @@ class Device(Watched):
     async def _poll(self, due: list[str], now: float) -> None:
         while due:
             part, due = due[: self.able.group], due[self.able.group :]
+            for key in part:
+                await self._know_factor(self._points.get(key))
             before = {key: self._rows.get(key) for key in part}
             fresh = await self._read(part)
             self._send(fresh)
@@ -210,6 +213,20 @@ class Device(Watched):
         self._take(key, each, raw, flags, self._to.clock(), why)
         return key
 
+    async def _know_factor(self, each: Object | None) -> None:
+        """Ask for what an object's counts are multiplied with, unless that is known or of no use."""
+        if each is None or each.type not in SCALED or each.factor is not None:
+            return
+        try:
+            each.factor = to_factor(await self.ask(each.name, "scale"))
+        except DeviceError as error:
+            if "unknown-property" in error.reason:
+                each.factor = AS_IT_IS
+            else:
+                self._failed("read refused", f"scale of {each.name}: {error.reason}", error.reason)
+        except ValueError as error:
+            self._failed("read refused", f"{each.name}: {error}", str(error))
+
     async def _flags(self, each: Object) -> Any:
         """Read an object's status flags; none if it has none."""
         try:
@@ -219,6 +236,11 @@ class Device(Watched):
 
     def _take(self, key: str, each: Object, raw: Any, flags: Any, at: int, why: str | None = None) -> None:
         value, fault = to_point(each.type, raw)
+        if each.type in SCALED and value is not None:
+            if each.factor is None:
+                fault, why = int(PointStatus.FAULT), "its scale is not known"
+            else:
+                value = scaled(value, each.factor)
         if fault:
             # The last value and its time stay; the flag says that it is no longer one.
             last, since, _ = self._rows.get(key, (None, at, 0))
@@ -248,6 +270,13 @@ class Device(Watched):
         self._heard()
         self._send([key])
 
+    def in_units(self, point_id: str, value: PointValue) -> PointValue | None:
+        """Give a value that the device kept of a point as the point has it; None while that isn't known."""
+        each = self._points.get(point_id)
+        if each is None or each.type not in SCALED:
+            return value
+        return None if each.factor is None else scaled(value, each.factor)
+
     # Commands
 
     def _object(self, point_id: str) -> Object:
@@ -259,10 +288,12 @@ class Device(Watched):
     async def read(self, point_id: str) -> PointValue | None:
         """Read one point now and tell the point store. Raises NotFoundError and BridgeError."""
         each = self._object(point_id)
+        await self._know_factor(each)
         raw = await self.ask(each.name, "present-value")
         self._take(point_id, each, raw, await self._flags(each), self._to.clock())
         self._send([point_id])
-        return self._rows[point_id][0]
+        row = self._rows.get(point_id)
+        return None if row is None else row[0]
 
     async def write(self, point_id: str, value: PointValue | None, priority: int) -> PointValue | None:
         """Write at a priority, or relinquish with None; read back, tell the point store.
@@ -275,6 +306,8 @@ class Device(Watched):
         if not 1 <= priority <= 16:
             raise BadInputError("priority", priority, "1 to 16")
         states = each.states if each.type in MULTI_STATE else None
+        if value is not None and each.factor is not None:
+            value = unscaled(value, each.factor)
         raw = to_bacnet(each.type, value, states)
         if self.address is None:
             raise UnreachableError(self.device.id, self.liveness.reason or "it was not found yet")

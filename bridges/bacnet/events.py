@@ -16,6 +16,7 @@ from bacpypes3.primitivedata import Date, Time, Unsigned
 from actors.alarm.models import Severity
 from actors.core.values import PointValue
 from bridges.bacnet.clocks import from_bacnet
+from bridges.bacnet.values import to_text
 from bridges.numbers import shortest
 
 TRANSITIONS: Final = ("to-offnormal", "to-fault", "to-normal")
@@ -89,7 +90,7 @@ def read_notification(apdu: Any) -> Notification:
         before=None if apdu.fromState is None else str(apdu.fromState),
         stamp=from_stamp(apdu.timeStamp),
         priority=_priority(apdu.priority),
-        text=_printable(apdu.messageText),
+        text=to_text(apdu.messageText, LONGEST_TEXT),
         is_ack=is_ack,
         asks=bool(apdu.ackRequired),
         value=None if is_ack else _value(apdu.eventValues),
@@ -236,11 +237,6 @@ def _digits(bits: Any) -> str:
 
 def _put(digits: str, place: int, on: object) -> str:
     return digits[:place] + ("1" if on else "0") + digits[place + 1 :]
-
-
-def _printable(text: Any) -> str:
-    shown = "".join(each if each.isprintable() else " " for each in str(text or ""))
-    return shown.strip()[:LONGEST_TEXT]
 
 
 def _value(values: Any) -> PointValue | None:

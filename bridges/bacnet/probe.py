@@ -13,10 +13,12 @@ from bacpypes3.basetypes import ErrorType, ServicesSupported
 from pydantic import BaseModel
 
 from actors.core.errors import BridgeError
+from actors.core.values import PointValue
 from actors.discovery.models import FoundDevice, FoundPoint
 from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, READ_ONLY, carries_value
 from bridges.bacnet.network import Announced, DeviceError, Network
-from bridges.bacnet.values import reason, to_point
+from bridges.bacnet.scale import SCALED, scaled, to_factor
+from bridges.bacnet.values import reason, state_texts, to_point, to_text
 from bridges.tasks import end
 
 log = logging.getLogger(__name__)
@@ -200,11 +202,14 @@ class Look:
         name = f"device,{self._there.instance}"
         told = (await self._ask({name: _DEVICE}))[name]
         device = finding.device
-        device.name = _text(told.get("object-name"))
-        device.vendor, device.model = _text(told.get("vendor-name")), _text(told.get("model-name"))
-        device.firmware = _text(told.get("firmware-revision"))
-        finding.software = _text(told.get("application-software-version"))
-        finding.description, finding.location = _text(told.get("description")), _text(told.get("location"))
+        device.name = to_text(told.get("object-name"))
+        device.vendor, device.model = to_text(told.get("vendor-name")), to_text(told.get("model-name"))
+        device.firmware = to_text(told.get("firmware-revision"))
+        finding.software = to_text(told.get("application-software-version"))
+        finding.description, finding.location = (
+            to_text(told.get("description")),
+            to_text(told.get("location")),
+        )
         services = told.get("protocol-services-supported")
         if isinstance(services, ServicesSupported):
             finding.services = [each for each in str(services).split(";") if each]
@@ -231,23 +236,24 @@ class Look:
         kind, key = name.partition(",")[0], name.replace(",", "-")
         raw = told.get("present-value")
         value, fault = to_point(kind, raw)
+        if kind in SCALED and value is not None:
+            value = _in_units(value, told.get("scale"))
         if fault and key not in self._errors:
             self._errors[key] = reason(raw)
         commandable = COMMANDABLE in told and not _is_missing(told[COMMANDABLE])
         if commandable:
             finding.commandable.append(key)
         texts = told.get("state-text")
-        if kind in BINARY and _text(told.get("active-text")):
+        if kind in BINARY:
             texts = [told.get("inactive-text"), told.get("active-text")]
-        if isinstance(texts, list):
-            finding.states[key] = [_text(each) for each in texts]
-        units = told.get("units")
+        if isinstance(texts, list) and (states := state_texts(kind, texts)):
+            finding.states[key] = states
         return FoundPoint(
             point_key=key,
-            name=_text(told.get("object-name")),
-            description=_text(told.get("description")),
+            name=to_text(told.get("object-name")),
+            description=to_text(told.get("description")),
             kind=kind,
-            units=None if units is None or isinstance(units, ErrorType) else str(units)[:64],
+            units=to_text(told.get("units"), 64) or None,
             value=value,
             writable=commandable or kind in OUTPUTS or (kind.endswith("-value") and kind not in READ_ONLY),
         )
@@ -346,9 +352,20 @@ def _properties(kind: str) -> tuple[str, ...]:
         props.append("state-text")
     elif kind not in READ_ONLY:
         props.append("units")
+    if kind in SCALED:
+        props.append("scale")
     if not kind.endswith("-input"):
         props.append(COMMANDABLE)
     return tuple(props)
+
+
+def _in_units(value: PointValue, scale: Any) -> PointValue | None:
+    if scale is None or _is_missing(scale):
+        return value
+    try:
+        return scaled(value, to_factor(scale))
+    except ValueError:
+        return None
 
 
 def _is_no_such(code: str) -> bool:
@@ -358,7 +375,3 @@ def _is_no_such(code: str) -> bool:
 def _is_missing(value: Any) -> bool:
     """Tell whether an object has no such property; one that can't be read for another reason is there."""
     return isinstance(value, ErrorType) and _is_no_such(str(value.errorCode))
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or isinstance(value, ErrorType) else str(value)[:500]

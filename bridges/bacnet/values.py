@@ -1,7 +1,7 @@
 """BACnet values to point values and back (ASHRAE 135-2020, clause 12). Pure but for the library's types."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bacpypes3.basetypes import (
@@ -77,6 +77,29 @@ def to_point(object_type: str, raw: Any) -> tuple[PointValue | None, int]:
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         return None, fault
     return value, 0
+
+
+def to_text(raw: Any, most: int = 500) -> str:
+    """Give a name or another text of a device for people: of at most `most` characters, all printable.
+
+    Empty where the device has none, gives Null or refuses it.
+    """
+    if raw is None or isinstance(raw, Null | ErrorType):
+        return ""
+    shown = "".join(each if each.isprintable() else " " for each in str(raw))
+    return shown.strip()[:most]
+
+
+def state_texts(object_type: str, raw: Sequence[Any]) -> list[str]:
+    """Give what people call the states of an object: none where the device calls no state anything.
+
+    A state without a text among others that have one is called by the standard's word or its number.
+    """
+    texts = [to_text(each) for each in raw]
+    if not any(texts):
+        return []
+    words = ("inactive", "active") if object_type in BINARY else range(1, len(texts) + 1)
+    return [text or str(word) for text, word in zip(texts, words, strict=True)]
 
 
 def _value(object_type: str, raw: Any) -> PointValue:
