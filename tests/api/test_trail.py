@@ -206,11 +206,12 @@ async def test_an_entry_given_up_while_it_is_sent_takes_no_other_along(
 async def test_a_full_disk_while_many_wait_is_not_tried_with_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried = 0
+    tried, begun = 0, asyncio.Event()
 
     def full(descriptor: int) -> None:
         nonlocal tried
         tried += 1
+        begun.set()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     file = tmp_path / "audit.queue"
@@ -220,8 +221,7 @@ async def test_a_full_disk_while_many_wait_is_not_tried_with_each(
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "fsync", full)
         await trail.add("ana", "write", "first", {})
-        while not tried:
-            await asyncio.sleep(0)
+        await begun.wait()
         tried = 0
         for number in range(100):
             trail.later("ana", "write", f"more {number}", {})
