@@ -4,9 +4,16 @@ from datetime import date
 from typing import Any
 
 import pytest
-from bacpypes3.basetypes import CalendarEntry, DailySchedule, DeviceObjectPropertyReference
+from bacpypes3.basetypes import (
+    CalendarEntry,
+    DailySchedule,
+    DeviceObjectPropertyReference,
+    SpecialEvent,
+    SpecialEventPeriod,
+)
 from bacpypes3.basetypes import DateRange as Dates
 from bacpypes3.basetypes import TimeValue as Entry
+from bacpypes3.constructeddata import ArrayOf
 from bacpypes3.errors import ExecutionError
 from bacpypes3.local.object import Object as LocalObject
 from bacpypes3.object import CalendarObject, ScheduleObject
@@ -187,6 +194,29 @@ async def test_days_of_no_year_and_calendars_that_arent_there_are_refused(rogues
         await bridge.write_calendar("7", 1, [leap, never])
     assert await bridge.read_calendar("7", 1) == [DatePattern(year=2026, month=12, day=25)]
     assert await bridge.write_calendar("7", 1, [leap]) == [leap]
+
+
+async def test_the_week_can_be_written_though_the_device_has_exceptions_of_no_day(
+    rogues: Rogues, lab: Bench
+) -> None:
+    made = planned(rogues.add(7, 11))
+    never = SpecialEvent(
+        period=SpecialEventPeriod(calendarEntry=CalendarEntry(date=(123, 2, 29, 255))),
+        listOfTimeValues=[],
+        eventPriority=3,
+    )
+    gone = SpecialEvent(
+        period=SpecialEventPeriod(calendarReference=("calendar", 9)), listOfTimeValues=[], eventPriority=4
+    )
+    made.exceptionSchedule = ArrayOf(SpecialEvent)([never, gone])
+    bridge = await online(lab)
+    found = await bridge.read_schedule("7", 1)
+    assert [each.period for each in found.exceptions] == [DatePattern(year=2023, month=2, day=29), None]
+    wanted = found.model_copy(update={"week": WANTED.week})
+    assert await bridge.write_schedule("7", 1, wanted) == wanted
+    more = [*found.exceptions, DeviceException(period=DatePattern(year=2025, month=2, day=29))]
+    with pytest.raises(BadInputError, match="year 2025"):
+        await bridge.write_schedule("7", 1, found.model_copy(update={"exceptions": more}))
 
 
 def test_what_no_device_can_have_is_refused() -> None:
