@@ -318,9 +318,11 @@ def test_a_unit_is_one_that_is_known(store: NodeStore) -> None:
 
 
 def test_what_is_no_point_has_no_unit(store: NodeStore) -> None:
-    node = Node(id="flats", node_type=NodeType.SPACE, dis="Flats", parent_id="north", properties={"units": 12})
-    assert store.create(node).properties == {"units": 12}
-    assert store.update("flats", NodeChange(properties={"units": "14 flats"})).properties["units"] == "14 flats"
+    flats: dict[str, Any] = {"units": 12}
+    node = Node(id="flats", node_type=NodeType.SPACE, dis="Flats", parent_id="north", properties=flats)
+    assert store.create(node).properties == flats
+    flats = {"units": "14 flats"}
+    assert store.update("flats", NodeChange(properties=flats)).properties == flats
 
 
 def test_a_makers_own_unit_stays_with_other_changes(store: NodeStore) -> None:
