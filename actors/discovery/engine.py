@@ -264,8 +264,8 @@ class DiscoveryEngine:
     async def note_bound(self) -> int:
         """Note which devices the model reads already, accepted or not; give of how many that has changed.
 
-        Raises UnreachableError at the end where a bridge can't say what it reads by the configuration: what is
-        noted of its protocol stays until it can.
+        Raises UnreachableError at the end where a bridge can't say what it reads by the configuration: what
+        is noted of its protocol stays until it can.
         """
         taken, changed = await self._call("nodes", "ids"), 0
         silent: OpenCrateError | None = None
