@@ -791,7 +791,7 @@ async def test_what_is_bound_by_the_configuration_stays_so_while_the_bridge_is_a
         await engine.note_bound()
     assert world.discovery.get(by_config.id).bound_to == "power"
     # What the other bridge reads is noted all the same.
-    assert world.discovery.get(by_point.id).bound_to == "room"
+    await until(lambda: world.discovery.get(by_point.id).bound_to == "room")
     # Once it answers, nobody has to change the model for that to be seen.
     world.modbus.fails, world.modbus.units = None, {}
     await until(lambda: world.discovery.get(by_config.id).bound_to is None)
