@@ -19,6 +19,8 @@ from api.processes import descendants, end
 log = logging.getLogger(__name__)
 
 TRIES = 4
+AS_WANTED = "PYTHON worker processes have been started on node"
+"""What Ray warns of where there are many actors, each of which is a process: here that is meant so."""
 SLOW = "timed out during startup"
 """What Ray says when its processes did not start within 30 s."""
 
@@ -70,7 +72,8 @@ def quiet() -> None:
 
     def told(data: dict[str, Any], ignore_prefix: bool) -> None:
         for line in data.get("lines", ()):
-            log.warning("ray: %s", line)
+            if AS_WANTED not in line:
+                log.warning("ray: %s", line)
 
     worker.print_to_stdstream = told
 

@@ -36,7 +36,8 @@ class Later:
         if self._handle is not None:
             return self._handle
         if not self._looking.acquire(blocking=False):
-            raise UnreachableError(actor_name(self._name, self._site), "the head that knows it is away")
+            reason = "it is being looked for: it rises, or the head that knows it is away"
+            raise UnreachableError(actor_name(self._name, self._site), reason)
         try:
             handle = find(self._name, self._site)
             # Ray asks the head where an actor is with the first call to it.

@@ -67,6 +67,8 @@ ADOPT_AGAIN: Final = 60.0
 """Seconds after which a device whose objects could not be made nodes is asked for them again."""
 MONITOR: Final = 60.0
 REOPEN: Final = 10.0
+RISES: Final = 60.0
+"""Seconds that the actors of a site may take to rise."""
 CALL_TIMEOUT: Final = 10.0
 APPLY_TIMEOUT: Final = 60.0
 
@@ -159,6 +161,8 @@ class BacnetBridge(Services):
         self._reloading = asyncio.Lock()
         self._watch = ModelWatch(site, "bacnet_bridge", bus)
         self._tasks: list[asyncio.Task[None]] = []
+        self._meeting: list[asyncio.Task[None]] = []
+        """Looks for the actors that rise later."""
 
     def _process(self, device: Device, point_id: str) -> int:
         number = next(self._processes)
@@ -203,9 +207,11 @@ class BacnetBridge(Services):
             for network in self._networks.values()
             if network.config.time_sync is not None
         ]
-        runs += [meet(each) for each in (self._find_commands, self._find_alarms) if each is not None]
         runs += [self._sharing.follow(network) for network in self._networks.values() if network.config.serve]
         self._tasks = [asyncio.create_task(run) for run in runs]
+        finders = [each for each in (self._find_commands, self._find_alarms) if each is not None]
+        self._meeting = [asyncio.create_task(meet(each)) for each in finders]
+        self._tasks += self._meeting
         if self._trail is not None:
             self._trail.start()
         self._run_devices()
@@ -216,8 +222,14 @@ class BacnetBridge(Services):
             if key not in self._running:
                 runs = [self._serve(device), self._backfill.follow(device)]
                 if key in self._followers:
-                    runs.append(self._followers[key].run())
+                    runs.append(self._follow_events(self._followers[key]))
                 self._running[key] = [asyncio.create_task(run) for run in runs]
+
+    async def _follow_events(self, follower: DeviceAlarms) -> None:
+        """Begin when the store of alarms is known, which rises later; past a minute it is a fault to tell."""
+        if self._meeting:
+            await asyncio.wait(self._meeting, timeout=RISES)
+        await follower.run()
 
     async def stop(self) -> None:
         """Stop reading, give the point store what waits (2 s at most), close the ports."""
@@ -460,7 +472,8 @@ class BacnetBridge(Services):
             try:
                 await self.reload()
                 await self._adopt_all()
-                if self._must_clear and self._find_alarms is not None:
+                met = all(each.done() for each in self._meeting)
+                if self._must_clear and self._find_alarms is not None and met:
                     followed = [each.device.device for each in self._followers.values()]
                     await clear_left(
                         self._find_alarms, [(each.network, each.device_instance) for each in followed]
@@ -477,6 +490,7 @@ class BacnetBridge(Services):
             )
             subscribed = sum(each.status().cov_points for each in self._devices.values())
             settled = complete and self._model_trouble is None and subscribed == counted
+            settled = settled and not self._must_clear
             counted = subscribed
             await self._watch.changed(RELOAD if settled else RELOAD_WITHOUT_POINTS)
 

@@ -4,6 +4,7 @@ import logging
 import threading
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -55,10 +56,12 @@ def test_what_ray_reports_goes_to_the_log(
     cluster.quiet()
 
     class Errors:
-        """Gives one report, then is closed."""
+        """Gives two reports, then is closed."""
 
         def __init__(self) -> None:
-            self.told = [(None, {"job_id": None, "error_message": "18 PYTHON worker processes"})]
+            many = "WARNING: 18 PYTHON worker processes have been started on node: a4a0"
+            told = (many, "the disk is nearly full")
+            self.told: list[Any] = [(None, {"job_id": None, "error_message": each}) for each in told]
 
         def subscribe(self) -> None:
             pass
@@ -73,5 +76,6 @@ def test_what_ray_reports_goes_to_the_log(
     monkeypatch.setattr(worker.Worker, "current_job_id", ray.JobID.nil())
     with caplog.at_level(logging.WARNING):
         worker.listen_error_messages(listening, threading.Event())
-    assert "18 PYTHON worker processes" in caplog.text
-    assert "PYTHON" not in capfd.readouterr().out
+    assert "ray: the disk is nearly full" in caplog.text
+    assert "PYTHON" not in caplog.text, "many actors are what is wanted"
+    assert "nearly full" not in capfd.readouterr().out
