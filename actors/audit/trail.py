@@ -34,7 +34,8 @@ class Trail:
     """Hand entries to the audit log; while it takes none they wait here, and go there as soon as it does.
 
     What is to be logged has been done already, so it is neither failed nor forgotten for the log's sake. An
-    entry that waited says when it happened (`happened_at`), and may be there twice if its answer was lost.
+    entry that waited says when it happened (`happened_at`), and may be there twice if its answer was lost or
+    this process was killed before all were there.
     Once the log has refused a first time, what waits is in a file too, with secrets masked: it outlives this
     process. Where the file can't be written, or without one, those that wait are lost with the process.
     """
