@@ -109,8 +109,14 @@ async def write_schedule(device: Device, instance: int, wanted: DeviceSchedule) 
 
     Raises BadInputError for values of another kind than the device's, for days that no year has and for a
     calendar that the device hasn't, and WriteFailedError with the device's reason; what was written until
-    then is put back. Exceptions that this schedule has already may stay on the days that they are on.
+    then is put back. Exceptions that this schedule has already may stay on the days that they are on. Of two
+    at once, the later one begins when the other has ended.
     """
+    async with device.planning:
+        return await _write_schedule(device, instance, wanted)
+
+
+async def _write_schedule(device: Device, instance: int, wanted: DeviceSchedule) -> DeviceSchedule:
     name = f"schedule,{instance}"
     before = await _properties(device, instance)
     kind, encode = await _kind(device, instance, before)

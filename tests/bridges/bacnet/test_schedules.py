@@ -1,5 +1,6 @@
 """Schedules and calendars of devices, read and written over real BACnet/IP on loopback."""
 
+import asyncio
 from datetime import date
 from typing import Any
 
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
 from actors.schedule.models import DatePattern, DateRange, Kind, TimeValue, WeekEntry, WeekNDay
 from bridges.bacnet.bridge import BacnetBridge
+from bridges.bacnet.network import DeviceError
 from bridges.bacnet.schedules import DeviceException, DeviceSchedule, _entry, _period
 from tests.bridges.bacnet.conftest import Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogue, Rogues
@@ -157,6 +159,34 @@ async def test_what_a_device_refuses_is_put_back(rogues: Rogues, lab: Bench) -> 
     with pytest.raises(WriteFailedError, match="write-access-denied"):
         await bridge.write_schedule("7", 1, WANTED)
     assert await bridge.read_schedule("7", 1) == before
+
+
+async def test_who_fails_puts_nothing_back_over_what_another_has_written(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    planned(app)
+    holidays(app)
+    bridge = await online(lab)
+    asked = bridge._devices["7"]
+    put, reached, further = asked.put, asyncio.Event(), asyncio.Event()
+
+    async def slow(name: str, prop: str, value: Any) -> None:
+        if prop == "weekly-schedule" and not reached.is_set():
+            reached.set()
+            await further.wait()
+            raise DeviceError("7", "write-access-denied", "error")
+        await put(name, prop, value)
+
+    asked.put = slow  # type: ignore[method-assign]
+    other = (await bridge.read_schedule("7", 1)).model_copy(update={"starts_on": date(2027, 1, 1)})
+    first = asyncio.create_task(bridge.write_schedule("7", 1, WANTED))
+    await reached.wait()
+    second = asyncio.create_task(bridge.write_schedule("7", 1, other))
+    await asyncio.sleep(0.3)  # as far as it comes
+    further.set()
+    with pytest.raises(WriteFailedError, match="write-access-denied"):
+        await first
+    assert await second == other
+    assert await bridge.read_schedule("7", 1) == other
 
 
 async def test_a_calendar_is_read_and_written(rogues: Rogues, lab: Bench) -> None:
