@@ -181,6 +181,7 @@ def _serve(
     # Our own handler ends the server, so that actors are taken down in order afterwards.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     stop.server = server
+    make_ready(held)
     server.run(sockets=held)
 
 
@@ -234,14 +235,33 @@ def hold_port(host: str, port: int) -> list[socket.socket]:
     return held
 
 
+def make_ready(held: list[socket.socket]) -> None:
+    """Make sockets from `hold_port` fit to listen, just before they do.
+
+    Without reuse neither they nor the next start could have the port while connections are remembered.
+    """
+    for each in held:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
 def _bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
-    """Give a socket that holds `address`. Raises OSError."""
+    """Give a socket that holds `address`. Raises OSError.
+
+    It doesn't allow reuse: until it listens, whoever allows that too, as most servers do, could take the
+    port. Reuse is only for getting it at all while connections of an earlier process are not forgotten yet.
+    """
     held = socket.socket(family, kind, protocol)
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        held.bind(address)
+        try:
+            held.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(address)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError:
         held.close()
         raise

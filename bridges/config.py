@@ -4,7 +4,15 @@ import ipaddress
 import warnings
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from actors.alarm.models import Condition, LimitCondition, StateCondition
 from actors.core.clock import Timestamp
@@ -177,7 +185,7 @@ class PointProfile(_Strict):
     id: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     dis: str | None = Field(default=None, min_length=1, max_length=200)
     description: str | None = None
-    units: Annotated[str | None, AfterValidator(known_unit)] = None
+    units: Annotated[str | None, BeforeValidator(known_unit)] = None
     tags: list[str] = []
     states: list[str] | None = None
     writable: bool | None = None

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ QUEUE: Final = "audit.queue"
 """The name of the file in which entries wait, in the folder of the campus or site."""
 MOST: Final = 10_000
 """Entries that wait at most; past them, changes fail."""
+SHARE: Final = 100
+"""A file that couldn't be written is tried again when a hundredth of what waits has come since."""
 AGAIN: Final = 1.0
 """Seconds between two tries."""
 
@@ -32,7 +34,8 @@ class Trail:
     """Hand entries to the audit log; while it takes none they wait here, and go there as soon as it does.
 
     What is to be logged has been done already, so it is neither failed nor forgotten for the log's sake. An
-    entry that waited says when it happened (`happened_at`), and may be there twice if its answer was lost.
+    entry that waited says when it happened (`happened_at`), and may be there twice if its answer was lost or
+    this process was killed before all were there.
     Once the log has refused a first time, what waits is in a file too, with secrets masked: it outlives this
     process. Where the file can't be written, or without one, those that wait are lost with the process.
     """
@@ -92,22 +95,29 @@ class Trail:
     async def _send(self) -> None:
         said = ""
         while self._waiting:
+            entry = self._waiting[0]
             try:
-                await self._add(*self._waiting[0])
+                await self._add(*entry)
             except Exception as error:
                 self._keep()
                 # To the end, so that one which it never takes holds up no other.
-                self._waiting.rotate(-1)
+                if self._is_first(entry):
+                    self._waiting.rotate(-1)
                 reason = f"{type(error).__name__}: {error}"[:200]
                 if not isinstance(error, OpenCrateError) and reason != said:
                     log.error("an entry didn't reach the audit log, it waits: %s", reason)
                     said = reason
                 await asyncio.sleep(AGAIN)
             else:
-                self._waiting.popleft()
+                if self._is_first(entry):
+                    self._waiting.popleft()
         if self._file is not None:
             self._file.remove()
         log.info("the audit log has all entries")
+
+    def _is_first(self, entry: Entry) -> bool:
+        """Tell whether an entry is still the first: past the bound it may have been given up meanwhile."""
+        return bool(self._waiting) and self._waiting[0] is entry
 
     async def close(self, wait: float = 5.0) -> None:
         """Write what waits, for at most `wait` seconds; the rest stays in the file for the next start."""
@@ -132,12 +142,18 @@ class _QueueFile:
         self.in_use = path.exists()
         self._lines = 0
         self._failing = False
+        self._missed = 0
 
     def read(self) -> list[Entry]:
-        """Give what an earlier process left; a line that was cut off by its end is left out."""
+        """Give what an earlier process left, and hold just that; lines that are no entries are left out.
+
+        So none is added to a line that was cut off by the end of that process.
+        """
+        if not self.in_use:
+            return []
         found: list[Entry] = []
         try:
-            lines = self._path.read_text().splitlines() if self.in_use else []
+            lines = self._path.read_text(errors="replace").splitlines()
         except OSError as error:
             log.error("%s can't be read: %s", self._path, error.strerror)
             return []
@@ -147,12 +163,13 @@ class _QueueFile:
                 found.append((str(user), str(action), str(target), dict(detail)))
             except (ValueError, TypeError):
                 log.error("%s has a line that is no entry, of %d characters", self._path, len(line))
+        self.begin(found)
         return found
 
-    def begin(self, entries: Iterable[Entry]) -> bool:
+    def begin(self, entries: Collection[Entry]) -> bool:
         """Hold exactly these entries from now on. Tells whether they are on the disk."""
         fresh = self._path.with_suffix(".new")
-        self.in_use = True
+        self.in_use, self._missed = True, 0
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lines = self._write(fresh, "w", entries)
@@ -162,8 +179,14 @@ class _QueueFile:
         self._failing = False
         return True
 
-    def append(self, entry: Entry, all_of_them: Iterable[Entry]) -> None:
-        """Hold this entry too; the file begins anew with all where it may end in half a line, or is long."""
+    def append(self, entry: Entry, all_of_them: Collection[Entry]) -> None:
+        """Hold this entry too; the file begins anew with all where it may end in half a line, or is long.
+
+        Where many wait that isn't tried with each: it holds up all else that this process does.
+        """
+        self._missed += self._failing
+        if self._failing and self._missed * SHARE < len(all_of_them):
+            return
         if self._failing or self._lines >= 2 * MOST:
             self.begin(all_of_them)
             return
@@ -200,4 +223,4 @@ class _QueueFile:
 def _give_up(entry: Entry) -> None:
     """Log an entry without its details, which may hold a secret that the audit log would have masked."""
     user, action, target, detail = entry
-    log.error("not in the audit log: %s %s by %s at %s", action, target, user, detail["happened_at"])
+    log.error("not in the audit log: %s %s by %s at %s", action, target, user, detail.get("happened_at"))

@@ -566,7 +566,7 @@ def known_unit(given: object) -> str | None:
     if isinstance(given, str | int) and not isinstance(given, bool):
         name = unit_name(given)
         if name in SYMBOLS or (
-            name is not None and name.isascii() and name.isdecimal() and int(name) <= MOST
+            name is not None and len(name) <= 5 and name.isascii() and name.isdecimal() and int(name) <= MOST
         ):
             return name
     raise ValueError(f"a unit of the standard, such as {_near(str(given))}, or none")

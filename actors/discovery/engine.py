@@ -150,7 +150,12 @@ class DiscoveryEngine:
         profile = await self._profile(device.protocol, request.profile)
         bound: list[Node] = await self._call("nodes", "bound", device.protocol, timeout=APPLY_TIMEOUT)
         taken: list[str] = await self._call("nodes", "ids")
-        around = Surroundings(self.site, taken, bound, await self._units(device.protocol))
+        try:
+            units = await self._units(device.protocol)
+        except OpenCrateError as error:
+            log.info("the units of %s are not known now: %s", self.site, error)
+            units = {}
+        around = Surroundings(self.site, taken, bound, units)
         profiled = {each.point_key for each in profile or ()}
         if profile is None and device.protocol == "modbus":
             profiled = {each.point_key for each in points}
@@ -257,11 +262,20 @@ class DiscoveryEngine:
                 return released
 
     async def note_bound(self) -> int:
-        """Note which devices the model reads already, accepted or not; give of how many that has changed."""
+        """Note which devices the model reads already, accepted or not; give of how many that has changed.
+
+        Raises UnreachableError at the end where a bridge can't say what it reads by the configuration: what
+        is noted of its protocol stays until it can.
+        """
         taken, changed = await self._call("nodes", "ids"), 0
+        silent: OpenCrateError | None = None
         for protocol in self._bridges:
             bound: list[Node] = await self._call("nodes", "bound", protocol, timeout=APPLY_TIMEOUT)
-            around = Surroundings(self.site, taken, bound, await self._units(protocol))
+            try:
+                around = Surroundings(self.site, taken, bound, await self._units(protocol))
+            except OpenCrateError as error:
+                silent = error
+                continue
             cursor: str | None = None
             while True:
                 devices: list[DiscoveredDevice]
@@ -274,17 +288,15 @@ class DiscoveryEngine:
                     changed += await self._call("discovery", "note_bound", moved)
                 if cursor is None:
                     break
+        if silent is not None:
+            raise silent
         return changed
 
     async def _units(self, protocol: str) -> dict[str, tuple[str, str]]:
-        """Give where the devices stand that the Modbus bridge knows; none while it doesn't answer."""
+        """Give where the devices stand that the Modbus bridge knows. Raises UnreachableError."""
         if protocol != "modbus" or protocol not in self._bridges:
             return {}
-        try:
-            networks = await self._bridge(protocol, "networks")
-        except OpenCrateError as error:
-            log.info("the units of %s are not known now: %s", self.site, error)
-            return {}
+        networks = await self._bridge(protocol, "networks")
         return {name: (each.id, str(unit)) for each in networks for name, unit in each.units.items()}
 
     async def _tell_bridge(self, protocol: str) -> None:

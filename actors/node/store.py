@@ -420,9 +420,12 @@ def _bare(node: Node) -> Node:
 
 
 def _with_unit(node: Node) -> Node:
-    """Give the unit that a person has written by its name. Raises BadInputError for one that isn't known."""
+    """Give the unit that a person has written by its name. Raises BadInputError for one that isn't known.
+
+    With nodes that aren't points the property is anybody's own, such as how many flats a floor has.
+    """
     given = node.properties.get("units")
-    if given is None:
+    if given is None or node.node_type not in POINTS:
         return node
     try:
         name = known_unit(given)

@@ -209,9 +209,6 @@ async def equipment(frame: Frame, request: Request) -> None:
     async def refresh() -> None:
         nonlocal asked
         await _fresh(frame, list(rows))
-        if not asked:
-            asked = True
-            await _link_device(frame, node, linked)
         for point_id, (row, value, flags) in rows.items():
             point = frame.model.points[point_id]
             set_text(value, shown_value(point, point["value"]))
@@ -223,6 +220,10 @@ async def equipment(frame: Frame, request: Request) -> None:
                 with flags:
                     for flag in point["status"]:
                         badge(flag, tip=FLAGS[flag][2] if flag in FLAGS else None)
+        # Last, as a bridge that is away keeps this waiting.
+        if not asked:
+            asked = True
+            await _link_device(frame, node, linked)
 
     frame.refreshers.append(refresh)
 

@@ -184,13 +184,18 @@ class BacnetBridge(Services):
     ) -> "asyncio.Future[bool] | None":
         """Take an event if it is from one of our devices, and from where that device is.
 
-        Gives whether it is kept, once that is known; None for what is nobody's affair.
+        Gives whether it is kept, once that is known; None for what is nobody's affair. While it isn't known
+        where the device is, as after a silence, none of its events is kept: it may send them again.
         """
         device = self._by_instance.get((network_id, note.device))
         follower = self._followers.get(device.device.id) if device is not None else None
         if device is None or follower is None:
             return None
-        if device.address is None or Address(device.address) != sender:
+        if device.address is None:
+            unkept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            unkept.set_result(False)
+            return unkept
+        if Address(device.address) != sender:
             self._faults.tell(device.device.id, "event", f"{sender} sends one in its name")
             return None
         return follower.notified(note)

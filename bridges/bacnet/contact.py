@@ -87,6 +87,8 @@ class Contact:
         """It answers after it was silent, or for the first time."""
         self.on_come: list[Callable[[], None]] = []
         """Who else is told of that."""
+        self.planning = asyncio.Lock()
+        """Held while a schedule of it is written, which takes several requests."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._times = AnswerTimes()

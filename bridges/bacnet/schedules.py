@@ -1,5 +1,6 @@
 """Schedules and calendars of devices as ours, and back (ASHRAE 135-2020, 12.24 and 12.9)."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final
@@ -108,15 +109,23 @@ async def write_schedule(device: Device, instance: int, wanted: DeviceSchedule) 
 
     Raises BadInputError for values of another kind than the device's, for days that no year has and for a
     calendar that the device hasn't, and WriteFailedError with the device's reason; what was written until
-    then is put back.
+    then is put back. Exceptions that this schedule has already may stay on the days that they are on. Of two
+    at once, the later one begins when the other has ended.
     """
+    async with device.planning:
+        return await _write_schedule(device, instance, wanted)
+
+
+async def _write_schedule(device: Device, instance: int, wanted: DeviceSchedule) -> DeviceSchedule:
     name = f"schedule,{instance}"
-    check_days("exceptions.period", [each.period for each in wanted.exceptions])
     before = await _properties(device, instance)
     kind, encode = await _kind(device, instance, before)
     if kind is not wanted.kind:
         raise BadInputError("kind", wanted.kind.value, f"{kind.value}, which this schedule of the device has")
-    await _check_calendars(device, wanted)
+    had = _days_of(before)
+    fresh = [each for each in wanted.exceptions if (each.period, each.calendar) not in had]
+    check_days("exceptions.period", [each.period for each in fresh])
+    await _check_calendars(device, fresh)
     values = _encoded(wanted, encode)
     done: list[str] = []
     try:
@@ -132,9 +141,9 @@ async def write_schedule(device: Device, instance: int, wanted: DeviceSchedule) 
     return await read_schedule(device, instance)
 
 
-async def _check_calendars(device: Device, wanted: DeviceSchedule) -> None:
+async def _check_calendars(device: Device, exceptions: Sequence[DeviceException]) -> None:
     """Refuse exceptions by a calendar that the device says it doesn't have."""
-    for name in sorted({each.calendar for each in wanted.exceptions if each.calendar}):
+    for name in sorted({each.calendar for each in exceptions if each.calendar}):
         try:
             await device.ask(name, "object-name")
         except DeviceError as error:
@@ -246,13 +255,28 @@ def _schedule(kind: Kind, found: dict[str, Any]) -> DeviceSchedule:
 
 
 def _exception(kind: Kind, event: Any) -> DeviceException:
-    reference = event.period.calendarReference
+    period, calendar = _days(event)
     return DeviceException(
         priority=int(event.eventPriority),
-        period=None if reference is not None else _period(event.period.calendarEntry),
-        calendar=None if reference is None else str(reference),
+        period=period,
+        calendar=calendar,
         entries=_entries(kind, event.listOfTimeValues),
     )
+
+
+def _days(event: Any) -> tuple[Period | None, str | None]:
+    """Give the period or the calendar of an exception."""
+    reference = event.period.calendarReference
+    return (_period(event.period.calendarEntry), None) if reference is None else (None, str(reference))
+
+
+def _days_of(found: dict[str, Any]) -> list[tuple[Period | None, str | None]]:
+    """Give the days of the exceptions that a schedule has, as far as they can be read."""
+    days = []
+    for event in found.get("exception-schedule", ()):
+        with contextlib.suppress(*UNREADABLE):
+            days.append(_days(event))
+    return days
 
 
 def _entries(kind: Kind, listed: Any) -> list[TimeValue]:

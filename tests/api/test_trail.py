@@ -154,6 +154,84 @@ async def test_a_line_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
     assert [entry[2] for entry in log.entries] == ["a"]
 
 
+async def test_what_is_added_after_a_line_that_was_cut_off_is_an_entry(tmp_path: Path) -> None:
+    log, file = Log(), tmp_path / "audit.queue"
+    file.write_bytes(b'["ana", "write", "a", {}]\n\xff\x00\n["ana", "wri')
+    trail = Trail(log.add, queue_file=file)
+    trail.start()
+    trail.later("ana", "write", "b", {})
+    # As it is when this process is killed now.
+    assert [entry[2] for entry in lines(file)] == ["a", "b"]
+    log.away = False
+    await trail.close(1.0)
+    assert sorted(entry[2] for entry in log.entries) == ["a", "b"]
+
+
+async def test_an_entry_of_another_make_can_be_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MOST", 1)
+    file = tmp_path / "audit.queue"
+    file.write_text('["ana", "write", "a", {}]\n')
+    trail = Trail(Log().add, queue_file=file)
+    trail.start()
+    trail.later("ana", "write", "b", {})
+    assert "not in the audit log: write a by ana" in caplog.text
+    await trail.close(0.0)
+    assert [entry[2] for entry in lines(file)] == ["b"]
+
+
+async def test_an_entry_given_up_while_it_is_sent_takes_no_other_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    taken: list[str] = []
+    may, sending = asyncio.Event(), asyncio.Event()
+
+    async def add(user: str, action: str, target: str, detail: dict[str, Any]) -> None:
+        sending.set()
+        await may.wait()
+        taken.append(target)
+
+    trail = Trail(add)
+    trail.later("ana", "write", "a", {})
+    await sending.wait()
+    for target in "bc":
+        trail.later("ana", "write", target, {})
+    may.set()
+    await trail.close(1.0)
+    assert taken == ["a", "b", "c"]
+
+
+async def test_a_full_disk_while_many_wait_is_not_tried_with_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, begun = 0, asyncio.Event()
+
+    def full(descriptor: int) -> None:
+        nonlocal tried
+        tried += 1
+        begun.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tmp_path / "audit.queue"
+    trail = Trail(Log().add, queue_file=file)
+    for number in range(1000):
+        trail.later("ana", "write", str(number), {})
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", full)
+        await trail.add("ana", "write", "first", {})
+        await begun.wait()
+        tried = 0
+        for number in range(100):
+            trail.later("ana", "write", f"more {number}", {})
+    assert tried < 15
+    for number in range(20):
+        trail.later("ana", "write", f"last {number}", {})
+    assert len(lines(file)) == 1121
+    await trail.close(0.0)
+
+
 async def test_a_full_disk_is_told_once_and_the_file_begins_anew_when_there_is_room(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

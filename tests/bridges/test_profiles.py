@@ -231,5 +231,6 @@ def test_a_unit_in_a_profile_is_one_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(text.replace("{unit}", "degree-celsius"))
     with pytest.raises(ConfigFileError, match=r"units.*degrees-celsius"):
         load_profile("my.yaml", tmp_path)
-    (tmp_path / "my.yaml").write_text(text.replace("{unit}", "kW"))
-    assert load_profile("my.yaml", tmp_path).points[0].units == "kilowatts"
+    for given, units in (("kW", "kilowatts"), ("48", "kilowatts"), ("300", "300"), ("''", None)):
+        (tmp_path / "my.yaml").write_text(text.replace("{unit}", given))
+        assert load_profile("my.yaml", tmp_path).points[0].units == units

@@ -725,10 +725,10 @@ async def test_what_was_bound_by_hand_is_shown_as_bound(world: World) -> None:
     )
     made = EntityCreated(entity_id="room", entity_type="Point")
     await world.bus.publish([Frame("entity_created", 1, b"[" + event_json(made) + b"]")])
-    await until(lambda: world.discovery.get(by_point.id).bound_to == "room")
-    for found, node in ((by_equip, "pump"), (by_config, "power"), (by_point, "room")):
-        shown = world.discovery.get(found.id)
-        assert (shown.state, shown.bound_to) == (DeviceState.BOUND, node)
+    wanted = {by_equip.id: "pump", by_config.id: "power", by_point.id: "room"}
+    # One protocol is noted after the other.
+    await until(lambda: {each: world.discovery.get(each).bound_to for each in wanted} == wanted)
+    assert {world.discovery.get(each).state for each in wanted} == {DeviceState.BOUND}
     assert world.discovery.get(nobody.id).state is DeviceState.DISCOVERED
     assert {each.id for each in world.discovery.find(DeviceState.BOUND)[0]} == {
         by_equip.id,
@@ -746,8 +746,8 @@ async def test_what_was_bound_by_hand_is_shown_as_bound(world: World) -> None:
 
     world.nodes.delete("pump")
     world.nodes.delete("flow")
-    assert await engine.note_bound() >= 1
-    assert world.discovery.get(by_equip.id).state is DeviceState.DISCOVERED
+    await engine.note_bound()
+    await until(lambda: world.discovery.get(by_equip.id).state is DeviceState.DISCOVERED)
 
 
 async def test_a_register_that_the_configuration_reads_is_told_as_bound(world: World) -> None:
@@ -772,3 +772,26 @@ async def test_a_register_that_the_configuration_reads_is_told_as_bound(world: W
     assert [each.bound_to for each in (await engine.proposal(found.id, AcceptRequest())).points] == [
         ["power"]
     ]
+
+
+async def test_what_is_bound_by_the_configuration_stays_so_while_the_bridge_is_away(world: World) -> None:
+    by_config, by_point = world.find(a_unit("4", 4)), world.find(device())
+    world.modbus.units = {"mb": {"meter": 4}}
+    world.nodes.create(register("power", "meter", network_id="mb"))
+    first = await world.engine()
+    await until(lambda: world.discovery.get(by_config.id).bound_to == "power")
+    await first.stop()
+    world.modbus.fails = UnreachableError("modbus", "it is restarting")
+    engine = await world.engine()
+    alone = ProtocolBinding.bacnet(1001, "analog-input", 1, "ip")
+    world.nodes.create(
+        Node(id="room", node_type="Point", dis="Room", parent_id="north", protocol_binding=alone)
+    )
+    with pytest.raises(UnreachableError):
+        await engine.note_bound()
+    assert world.discovery.get(by_config.id).bound_to == "power"
+    # What the other bridge reads is noted all the same.
+    await until(lambda: world.discovery.get(by_point.id).bound_to == "room")
+    # Once it answers, nobody has to change the model for that to be seen.
+    world.modbus.fails, world.modbus.units = None, {}
+    await until(lambda: world.discovery.get(by_config.id).bound_to is None)

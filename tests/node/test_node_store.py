@@ -317,6 +317,14 @@ def test_a_unit_is_one_that_is_known(store: NodeStore) -> None:
     assert store.update("p", NodeChange(properties={"units": ""})).properties["units"] == ""
 
 
+def test_what_is_no_point_has_no_unit(store: NodeStore) -> None:
+    flats: dict[str, Any] = {"units": 12}
+    node = Node(id="flats", node_type=NodeType.SPACE, dis="Flats", parent_id="north", properties=flats)
+    assert store.create(node).properties == flats
+    flats = {"units": "14 flats"}
+    assert store.update("flats", NodeChange(properties=flats)).properties == flats
+
+
 def test_a_makers_own_unit_stays_with_other_changes(store: NodeStore) -> None:
     store.apply([Node(id="p", node_type=NodeType.POINT, dis="p", properties={"units": "acme-degrees"})])
     kept = store.update("p", NodeChange(properties={"units": "acme-degrees", "x": 1}))

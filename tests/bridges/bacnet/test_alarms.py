@@ -451,6 +451,20 @@ async def test_an_event_that_can_not_be_kept_in_time_is_not_confirmed(
     assert world.steps() == ["raised"]
 
 
+async def test_an_event_of_a_device_that_is_sought_is_not_confirmed(world: World) -> None:
+    bridge = await world.bridge()
+    found = bridge._devices["7"]
+    # As after it was silent: it may have moved.
+    where, found.address = found.address, None
+    with pytest.raises(BaseException, match="operational-problem"):
+        await world.events.go(ROOM, "high-limit")
+    assert world.alarms() == []
+    found.address = where
+    one = world.events.objects[ROOM]
+    await world.events.tell(world.events.made(ROOM, "normal", "high-limit", one.stamps[0]))
+    assert world.state() is ACTIVE
+
+
 async def test_more_than_can_wait_is_not_confirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.bridge()
     monkeypatch.setattr(module, "MOST_WAITING", 0)

@@ -1,12 +1,20 @@
 """Schedules and calendars of devices, read and written over real BACnet/IP on loopback."""
 
+import asyncio
 from datetime import date
 from typing import Any
 
 import pytest
-from bacpypes3.basetypes import CalendarEntry, DailySchedule, DeviceObjectPropertyReference
+from bacpypes3.basetypes import (
+    CalendarEntry,
+    DailySchedule,
+    DeviceObjectPropertyReference,
+    SpecialEvent,
+    SpecialEventPeriod,
+)
 from bacpypes3.basetypes import DateRange as Dates
 from bacpypes3.basetypes import TimeValue as Entry
+from bacpypes3.constructeddata import ArrayOf
 from bacpypes3.errors import ExecutionError
 from bacpypes3.local.object import Object as LocalObject
 from bacpypes3.object import CalendarObject, ScheduleObject
@@ -18,6 +26,7 @@ from pydantic import ValidationError
 from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
 from actors.schedule.models import DatePattern, DateRange, Kind, TimeValue, WeekEntry, WeekNDay
 from bridges.bacnet.bridge import BacnetBridge
+from bridges.bacnet.network import DeviceError
 from bridges.bacnet.schedules import DeviceException, DeviceSchedule, _entry, _period
 from tests.bridges.bacnet.conftest import Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogue, Rogues
@@ -152,6 +161,34 @@ async def test_what_a_device_refuses_is_put_back(rogues: Rogues, lab: Bench) -> 
     assert await bridge.read_schedule("7", 1) == before
 
 
+async def test_who_fails_puts_nothing_back_over_what_another_has_written(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    planned(app)
+    holidays(app)
+    bridge = await online(lab)
+    asked = bridge._devices["7"]
+    put, reached, further = asked.put, asyncio.Event(), asyncio.Event()
+
+    async def slow(name: str, prop: str, value: Any) -> None:
+        if prop == "weekly-schedule" and not reached.is_set():
+            reached.set()
+            await further.wait()
+            raise DeviceError("7", "write-access-denied", "error")
+        await put(name, prop, value)
+
+    asked.put = slow  # type: ignore[method-assign]
+    other = (await bridge.read_schedule("7", 1)).model_copy(update={"starts_on": date(2027, 1, 1)})
+    first = asyncio.create_task(bridge.write_schedule("7", 1, WANTED))
+    await reached.wait()
+    second = asyncio.create_task(bridge.write_schedule("7", 1, other))
+    await asyncio.sleep(0.3)  # as far as it comes
+    further.set()
+    with pytest.raises(WriteFailedError, match="write-access-denied"):
+        await first
+    assert await second == other
+    assert await bridge.read_schedule("7", 1) == other
+
+
 async def test_a_calendar_is_read_and_written(rogues: Rogues, lab: Bench) -> None:
     holidays(rogues.add(7, 11))
     bridge = await online(lab)
@@ -187,6 +224,29 @@ async def test_days_of_no_year_and_calendars_that_arent_there_are_refused(rogues
         await bridge.write_calendar("7", 1, [leap, never])
     assert await bridge.read_calendar("7", 1) == [DatePattern(year=2026, month=12, day=25)]
     assert await bridge.write_calendar("7", 1, [leap]) == [leap]
+
+
+async def test_the_week_can_be_written_though_the_device_has_exceptions_of_no_day(
+    rogues: Rogues, lab: Bench
+) -> None:
+    made = planned(rogues.add(7, 11))
+    never = SpecialEvent(
+        period=SpecialEventPeriod(calendarEntry=CalendarEntry(date=(123, 2, 29, 255))),
+        listOfTimeValues=[],
+        eventPriority=3,
+    )
+    gone = SpecialEvent(
+        period=SpecialEventPeriod(calendarReference=("calendar", 9)), listOfTimeValues=[], eventPriority=4
+    )
+    made.exceptionSchedule = ArrayOf(SpecialEvent)([never, gone])
+    bridge = await online(lab)
+    found = await bridge.read_schedule("7", 1)
+    assert [each.period for each in found.exceptions] == [DatePattern(year=2023, month=2, day=29), None]
+    wanted = found.model_copy(update={"week": WANTED.week})
+    assert await bridge.write_schedule("7", 1, wanted) == wanted
+    more = [*found.exceptions, DeviceException(period=DatePattern(year=2025, month=2, day=29))]
+    with pytest.raises(BadInputError, match="year 2025"):
+        await bridge.write_schedule("7", 1, found.model_copy(update={"exceptions": more}))
 
 
 def test_what_no_device_can_have_is_refused() -> None:
