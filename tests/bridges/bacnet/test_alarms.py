@@ -14,6 +14,7 @@ from bacpypes3.basetypes import (
     Destination,
     NotificationParameters,
     NotificationParametersOutOfRange,
+    Recipient,
     TimeStamp,
 )
 from bacpypes3.constructeddata import ListOf
@@ -383,6 +384,31 @@ async def test_a_bridge_registers_as_a_recipient_once_and_only_where_it_is_told_
     bridge._followers["7"].came()
     await until(lambda: not bridge._followers["7"]._must_ask)
     assert len(added) == 1
+
+
+async def test_where_a_device_adds_nothing_to_lists_the_list_is_written_with_us(world: World) -> None:
+    other = Destination(
+        validDays=[1] * 7,
+        fromTime=Time((0, 0, 0, 0)),
+        toTime=Time((23, 59, 59, 99)),
+        recipient=Recipient(device=ObjectIdentifier("device,99")),
+        processIdentifier=5,
+        issueConfirmedNotifications=False,
+        transitions=[1, 0, 0],
+    )
+    listed = NotificationClassObject(
+        objectIdentifier=("notification-class", 1),
+        objectName="alarms",
+        notificationClass=1,
+        priority=[20, 100, 200],
+        ackRequired=[1, 1, 1],
+        recipientList=[other],
+    )
+    world.device.add_object(listed)
+    await world.bridge(events="register")
+    await until(lambda: len(listed.recipientList) == 2)
+    found = [str(each.recipient.device) for each in listed.recipientList]
+    assert found == ["device,99", "device,4194000"]
 
 
 async def test_a_device_that_hides_its_object_list_is_asked_for_its_events(world: World) -> None:

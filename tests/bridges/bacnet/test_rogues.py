@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from bacpypes3.apdu import AbortReason
 from bacpypes3.basetypes import TimeStamp
+from bacpypes3.errors import ExecutionError
 from bacpypes3.primitivedata import ObjectIdentifier, Unsigned
 
 from actors.core.values import PointStatus
@@ -290,3 +291,25 @@ async def test_several_networks_have_each_their_own_port(
         await until(lambda: lab.value("other-7/analog-input-1") == 41.0)
     finally:
         more.close()
+
+
+async def test_a_device_that_tells_no_objects_is_in_trouble_and_health_says_so(
+    rogues: Rogues, lab: Bench
+) -> None:
+    app = rogues.add(7, 11)
+    plain = app.do_ReadPropertyRequest
+    hides = True
+
+    async def read(apdu: Any) -> None:
+        if hides and str(apdu.propertyIdentifier) == "object-list":
+            raise ExecutionError("property", "read-access-denied")
+        await plain(apdu)
+
+    app.do_ReadPropertyRequest = read  # type: ignore[method-assign]
+    bridge = await lab.bridge([device(7)])
+    await until(lambda: bridge._devices["7"].trouble)
+    assert (await bridge.status())[0].trouble == "its objects can't be read: read-access-denied"
+    assert any("7: its objects can't be read" in each for each in (await bridge.health()).reasons)
+    hides = False
+    await until(lambda: lab.value("7/analog-input-1") is not None)
+    assert (await bridge.status())[0].trouble is None

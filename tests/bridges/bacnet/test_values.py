@@ -1,14 +1,15 @@
 import math
+from typing import Any
 
 import pytest
 from bacpypes3.basetypes import BinaryPV, ErrorType, StatusFlags
-from bacpypes3.primitivedata import Null, Real, Unsigned
+from bacpypes3.primitivedata import CharacterString, Null, Real, Unsigned
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
-from bridges.bacnet.values import to_bacnet, to_point, to_status
+from bridges.bacnet.values import state_texts, to_bacnet, to_point, to_status, to_text
 from bridges.numbers import shortest
 
 
@@ -73,3 +74,26 @@ def test_a_whole_number_wider_than_a_point_can_carry_is_a_fault(kind: str) -> No
     assert to_point(kind, Unsigned(2**53)) == (2**53, 0)
     assert to_point(kind, Unsigned(2**53 + 1)) == (None, int(PointStatus.FAULT))
     assert to_point(kind, Unsigned(2**80)) == (None, int(PointStatus.FAULT))
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (CharacterString("Zone  Temp"), "Zone  Temp"),
+        (CharacterString("big\x00nul\n"), "big nul"),
+        (Null(()), ""),
+        (None, ""),
+        (ErrorType(errorClass="property", errorCode="unknown-property"), ""),
+        (CharacterString("x" * 600), "x" * 500),
+    ],
+    ids=["plain", "control", "null", "none", "error", "long"],
+)
+def test_texts_of_devices_are_printable(raw: Any, text: str) -> None:
+    assert to_text(raw) == text
+
+
+def test_states_without_texts_are_called_by_word_or_number() -> None:
+    assert state_texts("multi-state-value", ["A", "", "\x00"]) == ["A", "2", "3"]
+    assert state_texts("binary-input", ["", "Run"]) == ["inactive", "Run"]
+    assert state_texts("binary-input", ["", ""]) == []
+    assert state_texts("multi-state-value", []) == []
