@@ -290,6 +290,10 @@ class ModbusLine:
                 raise
             return await self._attempt(unit, function, call, timeout, silence_counts)
 
+    async def reach(self, unit: int) -> None:
+        """Connect unless there is a connection. Raises NotConnectedError; nothing was sent then."""
+        await self._connected(unit)
+
     async def _attempt(
         self, unit: int, function: int, call: Call, timeout: float, silence_counts: bool
     ) -> ModbusPDU:

@@ -12,7 +12,14 @@ from typing import Final
 
 from actors.bus.events import DeviceDiscovered, DeviceDown, DeviceRecovered, Event
 from actors.core.clock import Clock
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError, WriteUnsureError
+from actors.core.errors import (
+    BadInputError,
+    BridgeError,
+    NotFoundError,
+    UnreachableError,
+    WriteFailedError,
+    WriteUnsureError,
+)
 from actors.core.values import PointValue
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.config import DeviceStatus, ModbusDevice
@@ -145,7 +152,8 @@ class Unit:
     async def write(self, point_id: str, value: PointValue) -> PointValue | None:
         """Write, read back, tell the point store, give what was read back.
 
-        Raises NotFoundError, BadInputError (nothing was sent) and WriteFailedError with the device's reason.
+        Raises NotFoundError, BadInputError and UnreachableError (nothing was sent), and WriteFailedError with
+        the device's reason.
         After a time-out or a broken connection it is not known whether the device took the value, and one
         that reads back something else has changed all the same: that is a WriteUnsureError. Also tried while
         the device is down. Writing the same value twice is harmless.
@@ -171,6 +179,7 @@ class Unit:
         for left in range(self._retries(), -1, -1):
             try:
                 async with self._line.turn(self.device.unit):
+                    await self._reach(again=left < self._retries())
                     reading = await send()
             except NoAnswerError as error:
                 self._failed("write failed", error)
@@ -183,6 +192,16 @@ class Unit:
                 self._heard()
                 return reading
         raise AssertionError("unreachable")  # pragma: no cover
+
+    async def _reach(self, *, again: bool) -> None:
+        """See that there is a connection. Raises UnreachableError, but NoAnswerError where a try was sent."""
+        try:
+            await self._line.reach(self.device.unit)
+        except NotConnectedError as error:
+            if again:
+                raise
+            self._failed("write failed", error)
+            raise UnreachableError(self.device.id, error.reason) from error
 
     async def read(self, point_id: str) -> PointValue | None:
         """Read one point now and tell the point store. Raises NotFoundError and BridgeError."""

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError, WriteUnsureError
+from actors.core.errors import (
+    BadInputError,
+    BridgeError,
+    NotFoundError,
+    UnreachableError,
+    WriteFailedError,
+    WriteUnsureError,
+)
 from actors.core.health import HealthState
 from actors.core.values import PointStatus
 from bridges.backoff import Backoff
@@ -468,9 +475,27 @@ async def test_a_write_that_fails_gives_the_devices_own_reason(bench: Bench) -> 
     with pytest.raises(WriteUnsureError, match=r"no answer within 0.4 s"):
         await bridge.write("meter/p", 5)
     await device.stop()
-    with pytest.raises(WriteUnsureError, match="connection"):
+    with pytest.raises(UnreachableError, match="meter can't be reached: no connection to"):
         await bridge.write("meter/p", 5)
     assert memory.holding == {0: 1, 1: 2}
+
+
+async def test_a_write_after_whose_try_nobody_can_be_reached_is_unsure(bench: Bench) -> None:
+    device = await bench.device({1: Memory(holding={0: 1}, functions={3, 6})})
+    bridge = await bench.simple(device, [point("p")], interval=60)
+    await until(lambda: bench.points.value("meter/p") == 1.0)
+    await until(lambda: [pdu[0] for _, pdu in device.requests][-2:] == [43, 3])
+
+    async def gone_when_written(transaction: int, number: int, pdu: bytes) -> bytes | None:
+        if pdu[0] != 6:
+            return await device.behave(transaction, number, pdu)
+        assert device._server is not None
+        device._server.close()
+        return b""
+
+    device.behaviour = gone_when_written
+    with pytest.raises(WriteUnsureError, match="connection"):
+        await bridge.write("meter/p", 5)
 
 
 async def test_two_writes_to_bits_of_one_register_at_once_both_stay(bench: Bench) -> None:
