@@ -357,17 +357,22 @@ async def test_the_alarm_of_a_deleted_object_clears_though_its_device_only_tells
     await until(lambda: world.state() is CLOSED)
 
 
-async def test_a_bridge_registers_as_a_recipient_once_and_only_where_it_is_told_to(world: World) -> None:
-    added: list[Any] = []
-    listed = NotificationClassObject(
+def add_class(world: World, *recipients: Destination) -> NotificationClassObject:
+    made = NotificationClassObject(
         objectIdentifier=("notification-class", 1),
         objectName="alarms",
         notificationClass=1,
         priority=[20, 100, 200],
         ackRequired=[1, 1, 1],
-        recipientList=[],
+        recipientList=list(recipients),
     )
-    world.device.add_object(listed)
+    world.device.add_object(made)
+    return made
+
+
+async def test_a_bridge_registers_as_a_recipient_once_and_only_where_it_is_told_to(world: World) -> None:
+    added: list[Any] = []
+    listed = add_class(world)
 
     async def add(apdu: Any) -> None:
         added.extend(apdu.listOfElements.cast_out(ListOf(Destination)))
@@ -396,15 +401,7 @@ async def test_where_a_device_adds_nothing_to_lists_the_list_is_written_with_us(
         issueConfirmedNotifications=False,
         transitions=[1, 0, 0],
     )
-    listed = NotificationClassObject(
-        objectIdentifier=("notification-class", 1),
-        objectName="alarms",
-        notificationClass=1,
-        priority=[20, 100, 200],
-        ackRequired=[1, 1, 1],
-        recipientList=[other],
-    )
-    world.device.add_object(listed)
+    listed = add_class(world, other)
     await world.bridge(events="register")
     await until(lambda: len(listed.recipientList) == 2)
     found = [str(each.recipient.device) for each in listed.recipientList]
