@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -77,10 +77,12 @@ def source_of(network: str, instance: int, obj: str = "") -> str:
 class DeviceAlarms:
     """Make one device's events alarms of ours, and take acknowledgements to it.
 
-    What the device tells by itself is taken at once. At first contact, whenever it is back, and on a period
-    it is asked how its events stand, which rights what was missed on either side: notifications that were
-    lost, acknowledgements given elsewhere, times when this process or the store of alarms was away. What is
-    known of each object is kept with its alarm in that store. The same notification twice changes nothing.
+    What the device tells by itself is taken at once, and what the status flags of its points say leads to a
+    question: of all events, or of the object where the device can't tell of all. At first contact, whenever
+    it is back, and on a period it is asked how its events stand, which rights what was missed on either side:
+    notifications that were lost, acknowledgements given elsewhere, times when this process or the store of
+    alarms was away. What is known of each object is kept with its alarm in that store. The same notification
+    twice changes nothing.
 
     A notification counts as kept, and is confirmed to the device, once that store has committed what it
     makes; until then it waits here, and the device may send it again. What the store refuses for good is
@@ -94,6 +96,9 @@ class DeviceAlarms:
         self._details: dict[str, Detail] = {}
         self._waiting: deque[tuple[Notification, asyncio.Future[bool]]] = deque()
         self._must_ask = True
+        self._flagged: dict[str, bool] = {}
+        """Objects whose status flags have changed: whether they say that an event stands."""
+        device.on_alarm = self.flagged
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._names: dict[str, str] = {}
@@ -126,6 +131,11 @@ class DeviceAlarms:
             kept.set_result(False)
         self._wake.set()
         return kept
+
+    def flagged(self, obj: str, standing: bool) -> None:
+        """Take that an object's status flags say something else of its event; doesn't wait."""
+        self._flagged[obj] = standing
+        self._wake.set()
 
     async def run(self) -> None:
         """Follow the device until cancelled."""
@@ -162,6 +172,11 @@ class DeviceAlarms:
                 self._waiting.popleft()
                 if not kept.done():
                     kept.set_result(True)
+            flagged = self._news()
+            if flagged and self.device.able.events == "none" and not self._must_ask:
+                await self._look(flagged)
+            elif flagged:
+                self._must_ask = True
             if self._must_ask and self.device.liveness.state == "online":
                 self._must_ask = False
                 try:
@@ -169,6 +184,20 @@ class DeviceAlarms:
                 except BaseException:
                     self._must_ask = True
                     raise
+
+    def _news(self) -> list[str]:
+        """Take the objects whose flags tell what isn't known of them."""
+        flagged, self._flagged = self._flagged, {}
+        known = self._known or {}
+        stands = {obj for obj, last in known.items() if last.alarm.state is not AlarmState.CLOSED}
+        return [obj for obj, standing in flagged.items() if standing != (obj in stands)]
+
+    async def _look(self, objects: Iterable[str]) -> None:
+        """Read how objects stand of a device that can't say it of all. Raises SilentError."""
+        for obj in objects:
+            said = await self._own(obj)
+            if said is not None and self._has_room(obj):
+                await self._report([await self._of_said(said)])
 
     async def acknowledge(self, alarm: Alarm, by: str, note: str | None) -> Alarm:
         """Acknowledge an alarm at the device, and then ours.
@@ -278,6 +307,8 @@ class DeviceAlarms:
         listed = await self._listed()
         if listed is None:
             await self._clear_deleted()
+            self._flagged = self.device.flags()
+            await self._look(self._news())
             return
         reports: list[Report] = []
         for said in listed:

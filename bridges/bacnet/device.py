@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bacpypes3.pdu import Address
@@ -28,7 +28,7 @@ from bridges.bacnet.cov import Object, Watched
 from bridges.bacnet.kinds import MULTI_STATE
 from bridges.bacnet.network import DeviceError, Network
 from bridges.bacnet.scale import AS_IT_IS, SCALED, scaled, to_factor, unscaled
-from bridges.bacnet.values import from_choice, reason, to_bacnet, to_point, to_status
+from bridges.bacnet.values import from_choice, is_in_alarm, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ class Device(Watched):
         self.refused: dict[str, str] = {}
         self.has_points = asyncio.Event()
         self._by_object: dict[str, str] = {}
+        self._in_alarm: dict[str, bool] = {}
+        self.on_alarm: Callable[[str, bool], None] = lambda obj, standing: None
+        """Told of an object whose status flags say something else than before of its event."""
         self.poll_seconds: float | None = None
         """How long the last poll took."""
 
@@ -67,6 +70,7 @@ class Device(Watched):
         self._points = points
         self._by_object = {each.name: key for key, each in points.items()}
         self._rows = {key: row for key, row in self._rows.items() if key in points}
+        self._in_alarm = {key: standing for key, standing in self._in_alarm.items() if key in points}
         if points:
             self.has_points.set()
         if not same and self.liveness.state == "down":
@@ -131,6 +135,11 @@ class Device(Watched):
     def point_of(self, obj: str) -> str | None:
         """Give the point that is bound to an object, such as `analog-input,1`."""
         return self._by_object.get(obj)
+
+    def flags(self) -> dict[str, bool]:
+        """Say of each object whose status flags are known whether they say that an event stands."""
+        known = self._in_alarm.items()
+        return {self._points[key].name: standing for key, standing in known if key in self._points}
 
     def value_of(self, point_id: str) -> PointValue | None:
         """Give the last value of a point; none of what isn't one."""
@@ -252,6 +261,10 @@ class Device(Watched):
             return
         self.refused.pop(key, None)
         self._rows[key] = (value, at, to_status(flags))
+        standing = is_in_alarm(flags)
+        if standing is not None and self._in_alarm.get(key) is not standing:
+            self._in_alarm[key] = standing
+            self.on_alarm(each.name, standing)
 
     def notified(self, sender: Address, obj: str, raw: Any, flags: Any) -> None:
         """Take a notification of a change, if it is from this device.

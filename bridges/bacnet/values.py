@@ -185,6 +185,12 @@ def to_status(raw: Any) -> int:
     return int(status)
 
 
+def is_in_alarm(raw: Any) -> bool | None:
+    """Tell whether status flags say that an event of the object stands; None: they don't say."""
+    bits = list(raw) if isinstance(raw, StatusFlags) else []
+    return bool(bits[0]) if bits else None
+
+
 def to_bacnet(object_type: str, value: PointValue | None, states: int | None) -> Any:
     """Give a point value as it is written; none relinquishes. Raises BadInputError."""
     if object_type in READ_ONLY or is_makers_own(object_type):

@@ -12,9 +12,11 @@ from bacpypes3.apdu import SimpleAckPDU
 from bacpypes3.basetypes import (
     DateTime,
     Destination,
+    EventTransitionBits,
     NotificationParameters,
     NotificationParametersOutOfRange,
     Recipient,
+    StatusFlags,
     TimeStamp,
 )
 from bacpypes3.constructeddata import ListOf
@@ -342,6 +344,40 @@ async def test_alarms_of_a_device_whose_events_are_no_longer_wanted_clear(world:
     await bridge.stop()
     await world.lab.bridge([device(7, cov=False, events="off")], [point("analog-input", 1, 7)])
     await until(lambda: world.state() is CLEARED)
+
+
+@pytest.mark.parametrize(("information", "summary"), [(True, True), (False, True), (False, False)])
+async def test_status_flags_lead_to_events_of_which_the_device_tells_nothing(
+    world: World, information: bool, summary: bool
+) -> None:
+    world.events.information, world.events.summary = information, summary
+    room = world.device.get_object_id(ObjectIdentifier(ROOM))
+    room.ackedTransitions = EventTransitionBits([1, 1, 1])
+    await world.bridge()
+    world.events.become(ROOM, "high-limit")
+    await asyncio.sleep(0.2)
+    assert world.state() is None
+    room.statusFlags = StatusFlags([1, 0, 0, 0])
+    await until(lambda: world.state() is ACTIVE)
+    assert world.last().message == "input 1: high limit"  # type: ignore[union-attr]
+    world.events.become(ROOM, "normal")
+    room.statusFlags = StatusFlags([0, 0, 0, 0])
+    await until(lambda: world.state() in (CLEARED, CLOSED))
+
+
+async def test_flags_that_changed_while_we_were_away_are_seen_at_the_start(world: World) -> None:
+    world.events.information = world.events.summary = False
+    room = world.device.get_object_id(ObjectIdentifier(ROOM))
+    room.ackedTransitions = EventTransitionBits([1, 1, 1])
+    world.events.become(ROOM, "high-limit")
+    room.statusFlags = StatusFlags([1, 0, 0, 0])
+    first = await world.bridge()
+    await until(lambda: world.state() is ACTIVE)
+    await first.stop()
+    world.events.become(ROOM, "normal")
+    room.statusFlags = StatusFlags([0, 0, 0, 0])
+    await world.bridge()
+    await until(lambda: world.state() in (CLEARED, CLOSED))
 
 
 async def test_the_alarm_of_a_deleted_object_clears_though_its_device_only_tells(world: World) -> None:
