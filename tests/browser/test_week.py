@@ -82,6 +82,7 @@ def test_states_are_chosen_and_the_button_writes_too(base: str, page: Page) -> N
     page.goto(f"{base}/binary")
     page.get_by_label("Value, Monday 07:00").click()
     page.get_by_role("option", name="no value").click()
+    expect(page.get_by_role("option")).to_have_count(0)
     page.get_by_label("Otherwise").click()
     page.get_by_role("option", name="on", exact=True).click()
     page.get_by_role("button", name="Write the week to the device").click()

@@ -54,7 +54,7 @@ class World:
         bridge = await self.lab.bridge([device(7, cov=False, **config)], [point("analog-input", 1, 7)])
         await until(lambda: self.lab.value(POINT) == 1.0)
         follower = bridge._followers["7"]
-        await until(lambda: not follower._must_ask)
+        await until(lambda: not follower._must_ask and not follower._turn.locked())
         return bridge
 
     def alarms(self, *states: AlarmState) -> list[Alarm]:
@@ -184,8 +184,9 @@ async def test_what_happened_before_the_first_contact_is_asked_for_in_parts(worl
 
 async def test_a_restart_of_ours_finds_alarms_as_they_were_and_what_has_changed(world: World) -> None:
     first = await world.bridge()
-    await world.events.go(ROOM, "high-limit", messageText="Room is hot")
-    await world.events.go("analog-input,2", "low-limit")
+    # As urgent as the device says when it is asked.
+    await world.events.go(ROOM, "high-limit", messageText="Room is hot", priority=20)
+    await world.events.go("analog-input,2", "low-limit", priority=20)
     await until(lambda: len(world.alarms(ACTIVE)) == 2)
     await first.stop()
     before = world.alarms()
