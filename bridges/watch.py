@@ -4,8 +4,8 @@ import asyncio
 from typing import Any, Final
 
 from actors.bus.client import follow
+from actors.bus.events import MODEL_CHANGES
 
-CHANGES: Final = ("entity_created", "entity_deleted", "entity_updated")
 GATHER: Final = 0.5
 """Seconds in which changes that come together, such as those of a device's nodes, are seen as one."""
 
@@ -26,7 +26,7 @@ class ModelWatch:
         """Follow the bus until cancelled."""
         if self._bus is None:
             return
-        async for _ in follow(self._bus, self._name, CHANGES, site=self._site):
+        async for _ in follow(self._bus, self._name, MODEL_CHANGES, site=self._site):
             self._moved.set()
 
     async def changed(self, within: float) -> None:

@@ -3,7 +3,7 @@
 The same JSON goes to WebSocket, MQTT, webhooks and the journal.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -95,6 +95,10 @@ class EntityDeleted(Event):
 
     type: Literal["entity_deleted"] = "entity_deleted"
     entity_id: str
+
+
+MODEL_CHANGES: Final = ("entity_created", "entity_updated", "entity_deleted")
+"""Types of the events that tell of other nodes than before."""
 
 
 class DeviceDiscovered(Event):

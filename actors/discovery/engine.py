@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from actors.bus.client import follow
+from actors.bus.events import MODEL_CHANGES
 from actors.core.errors import BadInputError, ConflictError, NotFoundError, OpenCrateError, UnreachableError
 from actors.core.health import Health, HealthState
 from actors.core.remote import answered
@@ -38,7 +39,7 @@ ROUND: Final = 1.0
 PAGE: Final = 1000
 DELETED: Final = "discovery"
 """Who gave a device back whose nodes were deleted; who deleted them is in the audit log."""
-MOVES: Final = ("entity_created", "entity_deleted", "entity_updated", "device_discovered")
+MOVES: Final = (*MODEL_CHANGES, "device_discovered")
 """Events after which another device may be in the model, or none of it any more."""
 RETRY: Final = 5.0
 """Seconds after which what was cut off is tried again."""

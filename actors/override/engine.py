@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from actors.bus.client import follow
-from actors.bus.events import DeviceDiscovered, DeviceRecovered
+from actors.bus.events import MODEL_CHANGES, DeviceDiscovered, DeviceRecovered
 from actors.core.clock import Clock, now_ms
 from actors.core.errors import (
     ConflictError,
@@ -465,7 +465,7 @@ class CommandEngine:
             await asyncio.sleep(REFRESH)
 
     async def _follow(self) -> None:
-        types = [*HEARD, "entity_created", "entity_updated", "entity_deleted"]
+        types = [*HEARD, *MODEL_CHANGES]
         async for delivery in follow(self._bus, "commands", types, site=self.site):
             events = delivery.low_rate()
             if delivery.resync or {event.type for event in events} - HEARD:

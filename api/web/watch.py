@@ -1,13 +1,12 @@
 """What tells the page's tabs that the model has changed."""
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 
+from actors.bus.events import MODEL_CHANGES
 from api.deps import Campus
 from api.ws import Connection
-
-KINDS: Final = frozenset({"entity_created", "entity_updated", "entity_deleted"})
 
 Version = tuple[int, tuple[tuple[str, bool], ...]]
 
@@ -27,7 +26,7 @@ class ModelWatch:
         campus: Campus = self._app.state.campus
         if self._connection is None:
             connection = Connection()
-            connection.types = KINDS
+            connection.types = frozenset(MODEL_CHANGES)
             self._connection = connection if hub.join(connection) else None
         heard = self._connection
         if heard is not None and (heard.waiting or heard.lost):

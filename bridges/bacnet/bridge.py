@@ -494,8 +494,8 @@ class BacnetBridge(Services):
                 for key, each in self._devices.items()
             )
             subscribed = sum(each.status().cov_points for each in self._devices.values())
-            settled = complete and self._model_trouble is None and subscribed == counted
-            settled = settled and not self._must_clear
+            well = self._model_trouble is None and not self._must_clear
+            settled = complete and well and subscribed == counted
             counted = subscribed
             await self._watch.changed(RELOAD if settled else RELOAD_WITHOUT_POINTS)
 

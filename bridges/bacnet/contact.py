@@ -18,6 +18,7 @@ from actors.core.errors import BridgeError
 from bridges.backoff import DEFAULT_BACKOFF, Backoff, Change, Liveness
 from bridges.bacnet.events import from_stamp
 from bridges.bacnet.network import SMALLEST_APDU, UNREADABLE, Announced, DeviceError, Network, SilentError
+from bridges.bacnet.values import is_no_such
 from bridges.config import BacnetDevice, DeviceStatus
 from bridges.outbox import FaultLog, Outbox
 from bridges.timing import AnswerTimes
@@ -332,7 +333,7 @@ class Contact:
         try:
             await self.ask(obj, prop)
         except DeviceError as error:
-            return "unknown-property" not in error.reason and "unknown-object" not in error.reason
+            return not is_no_such(error.reason)
         return True
 
     async def check_list(self) -> bool:

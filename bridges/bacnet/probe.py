@@ -18,7 +18,7 @@ from actors.discovery.models import FoundDevice, FoundPoint
 from bridges.bacnet.kinds import BINARY, MULTI_STATE, OUTPUTS, READ_ONLY, carries_value
 from bridges.bacnet.network import Announced, DeviceError, Network
 from bridges.bacnet.scale import SCALED, scaled, to_factor
-from bridges.bacnet.values import reason, state_texts, to_point, to_text
+from bridges.bacnet.values import is_no_such, reason, state_texts, to_point, to_text
 from bridges.tasks import end
 
 log = logging.getLogger(__name__)
@@ -317,7 +317,7 @@ class Look:
                 told[name][prop] = await self._read(name, plain, int(index[:-1]) if index else None)
             except DeviceError as error:
                 told[name][prop] = ErrorType(errorClass="property", errorCode="other")
-                if _is_no_such(error.reason):
+                if is_no_such(error.reason):
                     del told[name][prop]
                 elif prop == "present-value":
                     self._errors[name.replace(",", "-")] = error.reason
@@ -368,10 +368,6 @@ def _in_units(value: PointValue, scale: Any) -> PointValue | None:
         return None
 
 
-def _is_no_such(code: str) -> bool:
-    return "unknown-property" in code or "unknown-object" in code
-
-
 def _is_missing(value: Any) -> bool:
     """Tell whether an object has no such property; one that can't be read for another reason is there."""
-    return isinstance(value, ErrorType) and _is_no_such(str(value.errorCode))
+    return isinstance(value, ErrorType) and is_no_such(str(value.errorCode))

@@ -185,6 +185,11 @@ def to_status(raw: Any) -> int:
     return int(status)
 
 
+def is_no_such(code: str) -> bool:
+    """Tell whether an error says that there is no such property or object."""
+    return "unknown-property" in code or "unknown-object" in code
+
+
 def is_in_alarm(raw: Any) -> bool | None:
     """Tell whether status flags say that an event of the object stands; None: they don't say."""
     bits = list(raw) if isinstance(raw, StatusFlags) else []
