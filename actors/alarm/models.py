@@ -1,7 +1,7 @@
 """Alarms and the configurations that raise them."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -91,6 +91,10 @@ class AlarmState(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     CLEARED = "cleared"
     CLOSED = "closed"
+
+
+STANDING: Final = frozenset({AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED})
+"""What is wrong is so still, whether somebody has seen it or not."""
 
 
 class Alarm(BaseModel):

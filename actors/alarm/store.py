@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from actors.alarm.logic import after_acknowledge, after_clear, after_raise, after_report
 from actors.alarm.models import (
+    STANDING,
     Alarm,
     AlarmConfig,
     AlarmState,
@@ -278,7 +279,7 @@ class AlarmStore(Store):
             self.run("UPDATE alarm SET detail = ? WHERE id = ?", detail, row["id"])
         if state is None:
             return
-        stood = old is not None and old.state in (AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED)
+        stood = old is not None and old.state in STANDING
         was_seen = old is not None and old.state is AlarmState.ACKNOWLEDGED
         seen = state in (AlarmState.ACKNOWLEDGED, AlarmState.CLOSED)
         raised = old is None

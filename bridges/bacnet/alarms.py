@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from bacpypes3.constructeddata import ListOf
 from bacpypes3.primitivedata import CharacterString, Date, ObjectIdentifier, Time
 from pydantic import ValidationError
 
-from actors.alarm.models import Alarm, AlarmState, Report, Reported
+from actors.alarm.models import STANDING, Alarm, AlarmState, Report, Reported
 from actors.core.errors import BadInputError, BridgeError, ConflictError, UnreachableError
 from actors.core.remote import answered
 from bridges.bacnet.clocks import to_bacnet
@@ -172,7 +172,8 @@ class DeviceAlarms:
                 self._waiting.popleft()
                 if not kept.done():
                     kept.set_result(True)
-            flagged = self._news()
+            flags, self._flagged = self._flagged, {}
+            flagged = self._news(flags)
             if flagged and self.device.able.events == "none" and not self._must_ask:
                 await self._look(flagged)
             elif flagged:
@@ -185,12 +186,11 @@ class DeviceAlarms:
                     self._must_ask = True
                     raise
 
-    def _news(self) -> list[str]:
-        """Take the objects whose flags tell what isn't known of them."""
-        flagged, self._flagged = self._flagged, {}
+    def _news(self, flags: Mapping[str, bool]) -> list[str]:
+        """Give the objects whose flags say something else of an event than their alarm."""
         known = self._known or {}
-        stands = {obj for obj, last in known.items() if last.alarm.state is not AlarmState.CLOSED}
-        return [obj for obj, standing in flagged.items() if standing != (obj in stands)]
+        stands = {obj for obj, last in known.items() if last.alarm.state in STANDING}
+        return [obj for obj, standing in flags.items() if standing != (obj in stands)]
 
     async def _look(self, objects: Iterable[str]) -> None:
         """Read how objects stand of a device that can't say it of all. Raises SilentError."""
@@ -307,8 +307,7 @@ class DeviceAlarms:
         listed = await self._listed()
         if listed is None:
             await self._clear_deleted()
-            self._flagged = self.device.flags()
-            await self._look(self._news())
+            await self._look(self._news(self.device.flags()))
             return
         reports: list[Report] = []
         for said in listed:
@@ -568,8 +567,7 @@ async def clear_left(alarms: Callable[[], Any], devices: Collection[tuple[str, i
             detail=each.detail,
         )
         for each in found
-        if each.alarm.state in (AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED)
-        and device_of(each.alarm.source or "") not in devices
+        if each.alarm.state in STANDING and device_of(each.alarm.source or "") not in devices
     ]
     if over:
         await _called(alarms, "report", over, "bacnet")

@@ -11,6 +11,7 @@ from bridges.bacnet.contact import Contact, Effects
 from bridges.bacnet.kinds import ANALOG
 from bridges.bacnet.network import DeviceError, Network
 from bridges.bacnet.objects import Subscription
+from bridges.bacnet.scale import AS_IT_IS, SCALED
 from bridges.config import BacnetDevice
 from bridges.outbox import Row
 
@@ -50,10 +51,14 @@ class Object:
     """Polls in a row that found a change of which no notification came."""
     increment: float | None = None
     """Its COV increment; none: not asked for yet."""
-    factor: Decimal | None = None
-    """What its counts are multiplied with, where its type has that; none: not asked for yet."""
+    factor: Decimal | None = AS_IT_IS
+    """What its values are multiplied with to be in its units; none: not asked for yet."""
     alone: bool = False
     """Whether it is read by itself, because requests with it among others fail."""
+
+    def __post_init__(self) -> None:
+        if self.type in SCALED:
+            self.factor = None
 
     @property
     def type(self) -> str:

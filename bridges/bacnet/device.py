@@ -27,7 +27,7 @@ from bridges.bacnet.contact import Effects
 from bridges.bacnet.cov import Object, Watched
 from bridges.bacnet.kinds import MULTI_STATE
 from bridges.bacnet.network import DeviceError, Network
-from bridges.bacnet.scale import AS_IT_IS, SCALED, scaled, to_factor, unscaled
+from bridges.bacnet.scale import AS_IT_IS, scaled, to_factor, unscaled
 from bridges.bacnet.values import from_choice, is_in_alarm, reason, to_bacnet, to_point, to_status
 from bridges.config import BacnetDevice, DeviceStatus
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 GRID: Final = 0.9
 """Part of the interval after which a point is read again: the interval is the longest time between two."""
+UNSCALED: Final = "its scale is not known"
 
 
 class Device(Watched):
@@ -151,8 +152,8 @@ class Device(Watched):
     async def _poll(self, due: list[str], now: float) -> None:
         while due:
             part, due = due[: self.able.group], due[self.able.group :]
-            for key in part:
-                await self._know_factor(self._points.get(key))
+            for point in [self._points[key] for key in part if key in self._points]:
+                await self._know_factor(point)
             before = {key: self._rows.get(key) for key in part}
             fresh = await self._read(part)
             self._send(fresh)
@@ -222,9 +223,9 @@ class Device(Watched):
         self._take(key, each, raw, flags, self._to.clock(), why)
         return key
 
-    async def _know_factor(self, each: Object | None) -> None:
-        """Ask for what an object's counts are multiplied with, unless that is known or of no use."""
-        if each is None or each.type not in SCALED or each.factor is not None:
+    async def _know_factor(self, each: Object) -> None:
+        """Ask for what an object's counts are multiplied with, unless that is known."""
+        if each.factor is not None:
             return
         try:
             each.factor = to_factor(await self.ask(each.name, "scale"))
@@ -245,11 +246,10 @@ class Device(Watched):
 
     def _take(self, key: str, each: Object, raw: Any, flags: Any, at: int, why: str | None = None) -> None:
         value, fault = to_point(each.type, raw)
-        if each.type in SCALED and value is not None:
-            if each.factor is None:
-                fault, why = int(PointStatus.FAULT), "its scale is not known"
-            else:
-                value = scaled(value, each.factor)
+        if value is not None and each.factor is None:
+            fault, why = int(PointStatus.FAULT), UNSCALED
+        elif value is not None and each.factor is not None:
+            value = scaled(value, each.factor)
         if fault:
             # The last value and its time stay; the flag says that it is no longer one.
             last, since, _ = self._rows.get(key, (None, at, 0))
@@ -286,7 +286,7 @@ class Device(Watched):
     def in_units(self, point_id: str, value: PointValue) -> PointValue | None:
         """Give a value that the device kept of a point as the point has it; None while that isn't known."""
         each = self._points.get(point_id)
-        if each is None or each.type not in SCALED:
+        if each is None:
             return value
         return None if each.factor is None else scaled(value, each.factor)
 
@@ -305,8 +305,7 @@ class Device(Watched):
         raw = await self.ask(each.name, "present-value")
         self._take(point_id, each, raw, await self._flags(each), self._to.clock())
         self._send([point_id])
-        row = self._rows.get(point_id)
-        return None if row is None else row[0]
+        return self._rows[point_id][0]
 
     async def write(self, point_id: str, value: PointValue | None, priority: int) -> PointValue | None:
         """Write at a priority, or relinquish with None; read back, tell the point store.
@@ -319,7 +318,9 @@ class Device(Watched):
         if not 1 <= priority <= 16:
             raise BadInputError("priority", priority, "1 to 16")
         states = each.states if each.type in MULTI_STATE else None
-        if value is not None and each.factor is not None:
+        if value is not None:
+            if each.factor is None:
+                raise UnreachableError(self.device.id, UNSCALED)
             value = unscaled(value, each.factor)
         raw = to_bacnet(each.type, value, states)
         if self.address is None:

@@ -364,6 +364,11 @@ async def test_status_flags_lead_to_events_of_which_the_device_tells_nothing(
     world.events.become(ROOM, "normal")
     room.statusFlags = StatusFlags([0, 0, 0, 0])
     await until(lambda: world.state() in (CLEARED, CLOSED))
+    # It rises again, though nobody has seen that it was over.
+    world.events.become(ROOM, "low-limit")
+    room.statusFlags = StatusFlags([1, 0, 0, 0])
+    await until(lambda: world.state() is ACTIVE)
+    assert world.last().message == "input 1: low limit"  # type: ignore[union-attr]
 
 
 async def test_flags_that_changed_while_we_were_away_are_seen_at_the_start(world: World) -> None:

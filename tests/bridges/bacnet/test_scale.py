@@ -10,7 +10,7 @@ from bacpypes3.object import AccumulatorObject, CalendarObject
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.errors import BadInputError
+from actors.core.errors import BadInputError, UnreachableError
 from actors.core.values import PointStatus
 from bridges.bacnet.scale import scaled, to_factor, unscaled
 from tests.bridges.bacnet.conftest import Bench, device, point, until
@@ -94,6 +94,8 @@ async def test_accumulators_are_read_and_found_in_their_units(rogues: Rogues, la
     assert lab.points.get_many([nodes[3].id])[0].status == PointStatus.FAULT
     assert "its scale is 0" in ((await bridge.status())[0].last_error or "")
     assert await bridge.read(nodes[0].id) == 12345.6
+    with pytest.raises(UnreachableError, match="its scale is not known"):
+        await bridge.write(nodes[3].id, 1)
     (seen,) = (await bridge.scan(low=7, high=7, wait=1.0)).devices
     found = {each.point_key: each.value for each in seen.device.points or ()}
     assert [found[f"accumulator-{number}"] for number in (1, 2, 3, 4)] == [12345.6, 5000.0, 8, None]
