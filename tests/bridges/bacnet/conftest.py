@@ -27,6 +27,9 @@ from tests.ports import free_port
 from tests.support import InProcess
 
 QUICK = Backoff(first=0.05, limit=0.2)
+# s; what the bridge waits for an answer where a test's device gives none. Everywhere else it waits longer, so
+# that a busy machine isn't taken for a silent device.
+SOON = 1.0
 
 
 def point(
@@ -69,7 +72,7 @@ class Bench:
         self.bridges: list[BacnetBridge] = []
 
     def network(self, **config: Any) -> BacnetNetwork:
-        config = {"timeout": 0.4, "retries": 0, "port": free_port(socket.SOCK_DGRAM, "127.0.0.1")} | config
+        config = {"timeout": 3.0, "retries": 0, "port": free_port(socket.SOCK_DGRAM, "127.0.0.1")} | config
         bbmd = f"{IP}:{self.simulator.options.bacnet_port}"
         return BacnetNetwork(id="ip", address="127.0.0.1/8", bbmd=bbmd, **config)
 

@@ -32,7 +32,7 @@ from bridges.bacnet import alarms as module
 from bridges.bacnet.alarms import clear_left, device_of
 from bridges.bacnet.bridge import BacnetBridge
 from bridges.bacnet.events import Notification, from_stamp, is_late, read_notification, severity, to_stamp
-from tests.bridges.bacnet.conftest import Bench, device, point, until
+from tests.bridges.bacnet.conftest import SOON, Bench, device, point, until
 from tests.bridges.bacnet.eventful import UNSPECIFIED, Eventful, place, stamp
 from tests.bridges.bacnet.rogues import Rogue, Rogues
 from tests.support import InProcess
@@ -50,8 +50,9 @@ class World:
         self.device: Rogue = rogues.add(7, 11)
         self.events = Eventful(self.device)
 
-    async def bridge(self, **config: Any) -> BacnetBridge:
-        bridge = await self.lab.bridge([device(7, cov=False, **config)], [point("analog-input", 1, 7)])
+    async def bridge(self, timeout: float = 3.0, **config: Any) -> BacnetBridge:
+        nodes = [point("analog-input", 1, 7)]
+        bridge = await self.lab.bridge([device(7, cov=False, **config)], nodes, timeout=timeout)
         await until(lambda: self.lab.value(POINT) == 1.0)
         follower = bridge._followers["7"]
         await until(lambda: not follower._must_ask and not follower._turn.locked())
@@ -124,7 +125,7 @@ async def test_a_device_that_passes_from_state_to_state_keeps_one_alarm(world: W
 
 
 async def test_what_a_device_refuses_is_said_and_ours_stays(world: World) -> None:
-    bridge = await world.bridge()
+    bridge = await world.bridge(timeout=SOON)
     await world.events.go(ROOM, "high-limit")
     await until(lambda: world.state() is ACTIVE)
     world.events.refuses = "invalid-time-stamp"
@@ -206,7 +207,7 @@ async def test_a_restart_of_ours_finds_alarms_as_they_were_and_what_has_changed(
 
 
 async def test_a_device_that_comes_back_is_asked(world: World) -> None:
-    bridge = await world.bridge()
+    bridge = await world.bridge(timeout=SOON)
     world.rogues.unplug(world.device)
     await until(lambda: bridge._devices["7"].liveness.misses)
     world.events.become(ROOM, "high-limit")

@@ -238,7 +238,7 @@ async def test_whatever_is_sent_the_bridge_goes_on_and_nothing_leaks(
     assert (status.state, status.address) == ("online", "200:11")
     assert lost == []
     assert grown < 8_000_000
-    assert network._app.device_object.apduTimeout == 400
+    assert network._app.device_object.apduTimeout == 3000
     assert sum(len(each.cov_subscriptions) for each in network._app._cov_detections.values()) == 0
     assert len(network._app.device_info_cache.address_cache) <= 2
     # That a device went down is told each time: it takes several checks without an answer.

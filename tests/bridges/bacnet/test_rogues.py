@@ -14,7 +14,7 @@ from actors.core.values import PointStatus
 from actors.node.models import Node
 from actors.node.store import NodeStore
 from bridges.bacnet import cov as module
-from tests.bridges.bacnet.conftest import Bench, device, point, until
+from tests.bridges.bacnet.conftest import SOON, Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogues, values_of
 from tests.bridges.simulator.support import IP
 from tests.ports import free_port
@@ -103,7 +103,7 @@ async def test_a_device_with_objects_of_its_own_tells_the_others(rogues: Rogues,
 
 async def test_a_device_that_moved_is_followed(rogues: Rogues, lab: Bench) -> None:
     here = rogues.add(7, 11)
-    bridge = await lab.bridge([device(7)], inputs(7))
+    bridge = await lab.bridge([device(7)], inputs(7), timeout=SOON)
     await until(lambda: read(lab, 7) == [1.0, 2.0, 3.0])
     rogues.unplug(here)
     there = rogues.add(7, 12)
@@ -115,20 +115,20 @@ async def test_a_device_that_moved_is_followed(rogues: Rogues, lab: Bench) -> No
 
 async def test_a_device_that_says_where_it_is_now_is_followed_at_once(rogues: Rogues, lab: Bench) -> None:
     here = rogues.add(7, 11)
-    bridge = await lab.bridge([device(7, interval=600)], inputs(7))
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7), timeout=SOON)
     await until(lambda: read(lab, 7) == [1.0, 2.0, 3.0])
     rogues.unplug(here)
     there = rogues.add(7, 12)
     there.objectName["input 1"].presentValue = 41.0
     there.i_am()
-    await until(lambda: lab.value("7/analog-input-1") == 41.0, 5)
+    await until(lambda: lab.value("7/analog-input-1") == 41.0, 20)
     assert not any(event.type == "device_down" for event in lab.events)
     assert (await bridge.status())[0].address == "200:12"
 
 
 async def test_two_devices_with_one_instance_are_reported_and_not_mixed(rogues: Rogues, lab: Bench) -> None:
     rogues.add(7, 11)
-    bridge = await lab.bridge([device(7)], inputs(7))
+    bridge = await lab.bridge([device(7)], inputs(7), timeout=SOON)
     await until(lambda: read(lab, 7) == [1.0, 2.0, 3.0])
     other = rogues.add(7, 12)
     other.objectName["input 1"].presentValue = 41.0

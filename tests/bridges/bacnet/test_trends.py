@@ -36,7 +36,7 @@ from actors.point.store import PointStore
 from bridges.bacnet import backfill as module
 from bridges.bacnet.clocks import DeviceClock, from_bacnet, to_bacnet
 from bridges.bacnet.trends import Source, find_logs, read_clock, read_log
-from tests.bridges.bacnet.conftest import Bench, _Changes, device, point, until
+from tests.bridges.bacnet.conftest import SOON, Bench, _Changes, device, point, until
 from tests.bridges.bacnet.rogues import Rogue, Rogues
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -140,7 +140,8 @@ async def test_a_hole_is_filled_from_the_devices_log(
     monkeypatch.setattr(module, "SETTLE", 1.0)
     app = rogues.add(7, 11)
     logger = Logger(app)
-    bridge = await recorded.bridge([device(7, cov=False)], [point("analog-input", n, 7) for n in (1, 2)])
+    nodes = [point("analog-input", n, 7) for n in (1, 2)]
+    bridge = await recorded.bridge([device(7, cov=False)], nodes, timeout=SOON)
     await until(lambda: recorded.value("7/analog-input-1") == 1.0)
     rogues.unplug(app)
     gone = now_ms()

@@ -10,14 +10,14 @@ import pytest
 
 from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
 from bridges.modbus.registers import Masked
-from tests.bridges.modbus.conftest import Bench, network, until
+from tests.bridges.modbus.conftest import SOON, Bench, network, until
 from tests.bridges.modbus.device import Device, Memory, frame
 
 ONE = {1: Memory(holding={0: 10, 1: 11}, input={5: 50}, coil={0: True, 1: False}, discrete={9: True})}
 
 
 @asynccontextmanager
-async def line(device: Device, timeout: float = 0.15) -> AsyncIterator[ModbusLine]:
+async def line(device: Device, timeout: float = SOON) -> AsyncIterator[ModbusLine]:
     connection = ModbusLine(network(device, timeout=timeout))
     try:
         yield connection
@@ -86,7 +86,7 @@ GOOD = b"\x03\x04\x00\x01\x00\x02"
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (lambda t, u, p: None, "no answer within 0.15 s"),
+        (lambda t, u, p: None, "no answer within 1 s"),
         (lambda t, u, p: frame(t, u + 1, GOOD), "unit 2 answered in its place"),
         (lambda t, u, p: frame(t + 1, u, GOOD), "late, or with another request's transaction id"),
         (lambda t, u, p: frame(0, u, GOOD), "late, or with another request's transaction id"),
@@ -115,7 +115,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(bench: Bench) -> None
     async def behave(transaction: int, unit: int, pdu: bytes) -> bytes | None:
         (address,) = struct.unpack(">H", pdu[1:3])
         if address == 7:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(SOON + 0.3)
         return frame(transaction, unit, b"\x03\x02" + struct.pack(">H", address))
 
     async with line(await bench.device({}, behave)) as connection:
@@ -179,7 +179,7 @@ async def test_a_connection_on_which_only_other_answers_come_is_given_up(bench: 
         return frame(transaction ^ (0x100 if device.connections == 1 else 0), unit, GOOD)
 
     device = await bench.device({}, behave)
-    async with line(device, timeout=0.1) as connection:
+    async with line(device, timeout=0.5) as connection:
         for _ in range(6):
             with pytest.raises(NoAnswerError, match="another request's transaction id"):
                 await ask(connection)

@@ -16,7 +16,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from bridges.config import ModbusNetwork
 from bridges.modbus.client import ModbusLine, NoAnswerError, NotConnectedError, RefusedError
-from tests.bridges.modbus.conftest import Bench, point, serial, unit, until
+from tests.bridges.modbus.conftest import SOON, Bench, point, serial, unit, until
 from tests.ports import free_port
 
 
@@ -61,7 +61,7 @@ async def test_rtu_over_tcp(bench: Bench) -> None:
     server = ModbusTcpServer([simulated(3)], framer=FramerType.RTU, address=("127.0.0.1", port))
     await server.serve_forever(background=True)
     try:
-        network = ModbusNetwork(id="gw", transport="rtu-over-tcp", host="127.0.0.1", port=port, timeout=0.5)
+        network = ModbusNetwork(id="gw", transport="rtu-over-tcp", host="127.0.0.1", port=port)
         bridge = await bench.bridge([network], [unit("m", "gw", 3)], [point("p", device="m")])
         await until(lambda: bench.points.value("m/p") == 3.0)
         assert await bridge.write("m/p", 5) == 5.0
@@ -76,7 +76,7 @@ def rtu(unit_id: int, pdu: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def line(path: str, timeout: float = 0.15) -> AsyncIterator[ModbusLine]:
+async def line(path: str, timeout: float = SOON) -> AsyncIterator[ModbusLine]:
     connection = ModbusLine(serial(path, timeout))
     try:
         yield connection
@@ -139,7 +139,7 @@ async def test_an_exception_comes_through(wire: tuple[int, str]) -> None:
 async def test_a_late_answer_is_not_taken_for_the_next_one_of_that_unit(wire: tuple[int, str]) -> None:
     far, path = wire
     # The late one comes after the next request would go out, and before that one is answered.
-    answers = iter([(0.22, rtu(1, word(7))), (0.0, rtu(2, word(2))), (0.12, rtu(1, word(8)))])
+    answers = iter([(SOON + 0.3, rtu(1, word(7))), (0.0, rtu(2, word(2))), (SOON * 0.6, rtu(1, word(8)))])
     async with line(path) as connection, answering(far, answers):
         with pytest.raises(NoAnswerError, match="no answer"):
             await read(connection, 1, 7)
