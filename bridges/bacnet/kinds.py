@@ -32,15 +32,16 @@ SHOWN: Final = frozenset(
         "datetime-pattern-value",
         "bitstring-value",
         "octetstring-value",
-        "alert-enrollment",
     }
 )
-"""Their values are shown as texts and can't be commanded."""
+"""Their values are shown, and commanded, as texts."""
+NAMED: Final = frozenset({"alert-enrollment"})
+"""Their values name an object, and can't be commanded."""
 OPEN: Final = frozenset({"calendar", "schedule", "channel"})
 """Their values have the type that the device gives them, and can't be commanded."""
-WITH_VALUE: Final = ANALOG | WHOLE | BINARY | MULTI_STATE | TEXT | STATES | SHOWN | OPEN
+WITH_VALUE: Final = ANALOG | WHOLE | BINARY | MULTI_STATE | TEXT | STATES | SHOWN | NAMED | OPEN
 """Object types of the standard that have a present value that a point can carry."""
-READ_ONLY: Final = SHOWN | OPEN
+READ_ONLY: Final = NAMED | OPEN
 OUTPUTS: Final = frozenset(
     {
         "analog-output",

@@ -36,10 +36,10 @@ from actors.schedule.models import (
 from bridges.bacnet.device import Device
 from bridges.bacnet.kinds import BINARY, MULTI_STATE
 from bridges.bacnet.network import UNREADABLE, DeviceError
+from bridges.bacnet.texts import ANY, show_date
 from bridges.bacnet.values import to_point
 from bridges.bacnet.wire import by_tags
 
-ANY: Final = 255
 _MONTHS: Final[dict[int, Any]] = {ANY: None, 13: "odd", 14: "even"}
 _DAYS: Final[dict[int, Any]] = {ANY: None, 32: "last", 33: "odd", 34: "even"}
 _WEEKS: Final[dict[int, Any]] = {ANY: None, 6: "last", 7: "second_last", 8: "third_last", 9: "fourth_last"}
@@ -236,6 +236,7 @@ def _is_empty(prop: str, wanted: DeviceSchedule) -> bool:
 def _schedule(kind: Kind, found: dict[str, Any]) -> DeviceSchedule:
     default = found.get("schedule-default")
     period = found.get("effective-period")
+    starts_on, ends_on = (None, None) if period is None else _days_between(period)
     week = [
         WeekEntry(weekday=weekday, **each.model_dump())
         for weekday, day in enumerate(found.get("weekly-schedule", ()), 1)
@@ -245,8 +246,8 @@ def _schedule(kind: Kind, found: dict[str, Any]) -> DeviceSchedule:
         return DeviceSchedule(
             kind=kind,
             default_value=None if default is None else _value(kind, _plain(default)),
-            starts_on=None if period is None else _day(period.startDate),
-            ends_on=None if period is None else _day(period.endDate),
+            starts_on=starts_on,
+            ends_on=ends_on,
             week=week,
             exceptions=[_exception(kind, each) for each in found.get("exception-schedule", ())],
         )
@@ -311,7 +312,8 @@ def _value(kind: Kind, raw: Any) -> PointValue | None:
 
 def _period(entry: Any) -> Period:
     if entry.dateRange is not None:
-        return DateRange(start=_day(entry.dateRange.startDate), end=_day(entry.dateRange.endDate))
+        start, end = _days_between(entry.dateRange)
+        return DateRange(start=start, end=end)
     if entry.weekNDay is not None:
         month, week, weekday = bytes(entry.weekNDay)
         return WeekNDay(
@@ -328,11 +330,21 @@ def _period(entry: Any) -> Period:
     )
 
 
-def _day(raw: Any) -> date | None:
-    """Give a day; one that is left open as a whole is none. Raises ValueError for one with open parts."""
-    year, month, day, _ = raw
-    if (year, month, day) == (ANY, ANY, ANY):
+def _days_between(given: Any) -> tuple[date | None, date | None]:
+    """Give first and last day of a range, none where it is open. Raises ValueError for open parts."""
+    first, last = tuple(given.startDate)[:3], tuple(given.endDate)[:3]
+    # Some devices write so that each whole year is meant.
+    if (first, last) == ((ANY, 1, 1), (ANY, 12, 31)):
+        return None, None
+    return _day(first), _day(last)
+
+
+def _day(raw: tuple[int, ...]) -> date | None:
+    year, month, day = raw
+    if raw == (ANY, ANY, ANY):
         return None
+    if ANY in raw:
+        raise ValueError(f"a range of days with open parts: {show_date((*raw, ANY))}")
     return date(1900 + year, month, day)
 
 

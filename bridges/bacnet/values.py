@@ -1,13 +1,13 @@
 """BACnet values to point values and back (ASHRAE 135-2020, clause 12). Pure but for the library's types."""
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from bacpypes3.basetypes import (
     BinaryLightingPV,
     BinaryPV,
-    DateTime,
     DoorValue,
     ErrorType,
     LifeSafetyState,
@@ -15,22 +15,29 @@ from bacpypes3.basetypes import (
     StatusFlags,
 )
 from bacpypes3.primitivedata import (
-    BitString,
     Boolean,
     CharacterString,
-    Date,
     Double,
     Integer,
     Null,
-    OctetString,
     Real,
-    Time,
     Unsigned,
 )
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus, PointValue
-from bridges.bacnet.kinds import ANALOG, BINARY, MULTI_STATE, READ_ONLY, STATES, TEXT, WHOLE, is_makers_own
+from bridges.bacnet.kinds import (
+    ANALOG,
+    BINARY,
+    MULTI_STATE,
+    READ_ONLY,
+    SHOWN,
+    STATES,
+    TEXT,
+    WHOLE,
+    is_makers_own,
+)
+from bridges.bacnet.texts import READ, SHOW
 from bridges.numbers import shortest
 
 LARGEST_REAL: Final = (2 - 2**-23) * 2.0**127
@@ -130,7 +137,7 @@ def _by_type(raw: Any) -> PointValue:
 
 
 def _shown(raw: Any) -> str:
-    for kind, show in _TEXTS.items():
+    for kind, show in SHOW.items():
         if isinstance(raw, kind):
             return show(raw)
     if type(raw) in (list, tuple):
@@ -141,30 +148,6 @@ def _shown(raw: Any) -> str:
 def _state_name(states: Any, number: int) -> str:
     """Give a state's name by the standard; that of a maker's own is its number."""
     return str(states(number))
-
-
-def _date(raw: Any) -> str:
-    """Give `2026-11-24`; what is left open is `*`, which `odd`, `even` and `last` stand for too."""
-    year, month, day, _ = raw
-    months = {13: "odd", 14: "even", 255: "*"}
-    days = {32: "last", 33: "odd", 34: "even", 255: "*"}
-    parts = ["*" if year == 255 else f"{1900 + year}", months.get(month, f"{month:02}")]
-    return "-".join([*parts, days.get(day, f"{day:02}")])
-
-
-def _time(raw: Any) -> str:
-    """Give `07:30:15`, with hundredths where there are any; what is left open is `*`."""
-    text = ":".join("*" if part == 255 else f"{part:02}" for part in raw[:3])
-    return f"{text}.{raw[3]:02}" if raw[3] not in (0, 255) else text
-
-
-_TEXTS: Final[dict[type, Callable[[Any], str]]] = {
-    DateTime: lambda raw: f"{_date(raw.date)} {_time(raw.time)}",
-    Date: _date,
-    Time: _time,
-    OctetString: lambda raw: str(raw.hex()),
-    BitString: lambda raw: "".join("1" if bit else "0" for bit in raw),
-}
 
 
 def reason(raw: Any) -> str:
@@ -208,6 +191,8 @@ def to_bacnet(object_type: str, value: PointValue | None, states: int | None) ->
         if isinstance(value, str):
             return CharacterString(value)
         raise BadInputError("value", value, "a text")
+    if object_type in SHOWN:
+        return _read(object_type, value)
     return _number(object_type, value, states)
 
 
@@ -248,6 +233,14 @@ def _state(object_type: str, value: PointValue) -> Any:
     raise BadInputError("value", value, f"one of {names}"[:400])
 
 
+def _read(object_type: str, value: PointValue) -> Any:
+    read, expected = READ[object_type]
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, StopIteration):
+            return read(value)
+    raise BadInputError("value", value, expected)
+
+
 def from_choice(item: Any) -> PointValue | None:
     """Give one slot of a priority array: none for null."""
     choice = getattr(item, "_choice", None)
@@ -261,6 +254,4 @@ def from_choice(item: Any) -> PointValue | None:
         return shortest(value) if choice == "real" else float(value)
     if choice in ("enumerated", "unsigned", "integer"):
         return int(value)
-    if isinstance(value, Boolean | bool):
-        return bool(value)
-    return str(value)
+    return _by_type(value)

@@ -1,6 +1,7 @@
 """BACnet values to point values and back."""
 
 import math
+from datetime import date
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from hypothesis import strategies as st
 
 from actors.core.errors import BadInputError
 from actors.core.values import PointStatus
-from bridges.bacnet.kinds import carries_value
+from bridges.bacnet.kinds import SHOWN, carries_value
 from bridges.bacnet.values import datatype, from_choice, to_bacnet, to_point, to_status
 from bridges.bacnet.wire import decode, undecodable
 from bridges.numbers import shortest
@@ -60,6 +61,7 @@ FAULT, OVERRIDDEN = int(PointStatus.FAULT), int(PointStatus.OVERRIDDEN)
         ("load-control", Enumerated(0), "shed-inactive"),
         ("date-value", Date((126, 11, 24, 2)), "2026-11-24"),
         ("date-pattern-value", Date((255, 13, 32, 255)), "*-odd-last"),
+        ("date-pattern-value", Date((255, 12, 255, 1)), "*-12-* mon"),
         ("time-value", Time((7, 30, 15, 0)), "07:30:15"),
         ("time-pattern-value", Time((255, 30, 255, 255)), "*:30:*"),
         pytest.param(
@@ -147,6 +149,28 @@ def test_no_status_flags_are_no_fault() -> None:
         ("access-door", "ajar", None),
         ("access-door", True, None),
         ("access-door", 1.5, None),
+        ("date-value", "2026-02-29", None),
+        ("date-value", "2026-*-01", None),
+        ("date-value", "1899-12-31", None),
+        ("date-value", "2155-01-01", None),
+        ("date-value", "2026-11-24 tue", None),
+        ("date-value", 20261124, None),
+        ("date-pattern-value", "*-13-*", None),
+        ("date-pattern-value", "*-even-32", None),
+        ("date-pattern-value", "*-*-* someday", None),
+        ("time-value", "24:00:00", None),
+        ("time-value", "7:30:00", None),
+        ("time-value", "07:*:00", None),
+        ("time-value", "\u0660\u0667:30:00", None),
+        ("time-pattern-value", "07:60:00", None),
+        ("datetime-value", "2026-11-24", None),
+        ("datetime-value", "2026-11-24T07:30:15", None),
+        ("datetime-pattern-value", "*-*-*", None),
+        ("octetstring-value", "0", None),
+        ("octetstring-value", "0x", None),
+        ("octetstring-value", 0, None),
+        ("bitstring-value", "012", None),
+        ("bitstring-value", True, None),
     ],
 )
 def test_a_wrong_value_is_refused(kind: str, value: Any, states: int | None) -> None:
@@ -155,7 +179,7 @@ def test_a_wrong_value_is_refused(kind: str, value: Any, states: int | None) -> 
     assert caught.value.field == "value"
 
 
-@pytest.mark.parametrize("kind", ["schedule", "calendar", "date-value", "bitstring-value", "200"])
+@pytest.mark.parametrize("kind", ["schedule", "calendar", "channel", "alert-enrollment", "200"])
 def test_what_can_not_be_commanded_is_refused(kind: str) -> None:
     for value in (1.0, None, "x"):
         with pytest.raises(BadInputError) as caught:
@@ -200,6 +224,52 @@ def test_whatever_is_on_the_wire_is_a_value_or_an_error(data: bytes, prop: str) 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_number_comes_back(number: float) -> None:
     assert to_point("analog-value", to_bacnet("analog-value", number, None)) == (shortest(number), 0)
+
+
+DAYS = st.dates(date(1900, 1, 1), date(2154, 12, 31)).map(str)
+TIMES = st.times().map(
+    lambda at: f"{at:%H:%M:%S}" + (f".{hundredths:02}" if (hundredths := at.microsecond // 10_000) else "")
+)
+TWO = st.integers(0, 59).map("{:02}".format)
+OPEN_DAYS = st.tuples(
+    st.sampled_from(["*", "2026"]),
+    st.sampled_from(["*", "odd", "even", "02", "12"]),
+    st.sampled_from(["*", "last", "odd", "even", "01", "31"]),
+).map("-".join)
+# A day of the week says something only where a date leaves something open.
+WEEKDAYS = st.sampled_from(["", " mon", " sun"])
+PATTERNS = st.tuples(OPEN_DAYS.filter(lambda day: not day.replace("-", "").isdigit()), WEEKDAYS).map("".join)
+OPEN_TIMES = st.tuples(st.sampled_from(["*", "00", "23"]), TWO | st.just("*"), TWO | st.just("*")).map(
+    ":".join
+)
+SHOWN_VALUES = {
+    "date-value": DAYS,
+    "time-value": TIMES,
+    "datetime-value": st.tuples(DAYS, TIMES).map(" ".join),
+    "date-pattern-value": DAYS | PATTERNS,
+    "time-pattern-value": TIMES | OPEN_TIMES,
+    "datetime-pattern-value": st.tuples(DAYS | PATTERNS, TIMES | OPEN_TIMES).map(" ".join),
+    "octetstring-value": st.binary(max_size=100).map(bytes.hex),
+    "bitstring-value": st.text("01", max_size=64),
+}
+
+
+@given(
+    st.sampled_from(sorted(SHOWN)).flatmap(lambda kind: st.tuples(st.just(kind), SHOWN_VALUES[kind])),
+)
+def test_what_is_shown_as_a_text_comes_back_and_stands_in_slots(given_: tuple[str, str]) -> None:
+    kind, text = given_
+    raw = to_bacnet(kind, text, None)
+    assert to_point(kind, raw) == (text, 0)
+    choice = {
+        Date: "date",
+        Time: "time",
+        DateTime: "datetime",
+        OctetString: "octetString",
+        BitString: "bitString",
+    }
+    encoded = PriorityValue(**{choice[type(raw)]: raw}).encode()
+    assert from_choice(PriorityValue.decode(encoded)) == text
 
 
 @given(st.integers(1, 20))

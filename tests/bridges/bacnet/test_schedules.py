@@ -110,6 +110,17 @@ async def test_a_schedule_is_read(rogues: Rogues, lab: Bench) -> None:
     assert found.exceptions == []
 
 
+async def test_a_range_that_covers_each_whole_year_is_open(rogues: Rogues, lab: Bench) -> None:
+    made = planned(rogues.add(7, 11))
+    bridge = await online(lab)
+    made.effectivePeriod = Dates(startDate=(255, 1, 1, 255), endDate=(255, 12, 31, 255))
+    found = await bridge.read_schedule("7", 1)
+    assert (found.starts_on, found.ends_on) == (None, None)
+    made.effectivePeriod = Dates(startDate=(255, 10, 1, 255), endDate=(255, 12, 31, 255))
+    with pytest.raises(BridgeError, match=r"a range of days with open parts: \*-10-01"):
+        await bridge.read_schedule("7", 1)
+
+
 async def test_a_schedule_is_written_and_read_back(rogues: Rogues, lab: Bench) -> None:
     app = rogues.add(7, 11)
     planned(app)
