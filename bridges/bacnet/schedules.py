@@ -42,6 +42,9 @@ from bridges.bacnet.wire import by_tags
 
 _MONTHS: Final[dict[int, Any]] = {ANY: None, 13: "odd", 14: "even"}
 _DAYS: Final[dict[int, Any]] = {ANY: None, 32: "last", 33: "odd", 34: "even"}
+_ANY_DAY: Final = DatePattern()
+_LAST: Final = 16
+"""The priority of an exception that gives way to all others."""
 _WEEKS: Final[dict[int, Any]] = {ANY: None, 6: "last", 7: "second_last", 8: "third_last", 9: "fourth_last"}
 WRITTEN: Final = ("effective-period", "weekly-schedule", "exception-schedule", "schedule-default")
 """Properties of a schedule that are written, in this order."""
@@ -127,18 +130,39 @@ async def _write_schedule(device: Device, instance: int, wanted: DeviceSchedule)
     check_days("exceptions.period", [each.period for each in fresh])
     await _check_calendars(device, fresh)
     values = _encoded(wanted, encode)
+    known: DeviceSchedule | None = None
+    with contextlib.suppress(*UNREADABLE):
+        known = _schedule(kind, before)
     done: list[str] = []
     try:
         for prop in WRITTEN:
             if prop not in before and _is_empty(prop, wanted):
                 continue  # it has no such property, and needs none
-            await device.put(name, prop, values[prop])
+            if known is not None and _part(prop, known) == _part(prop, wanted):
+                continue  # it is so already, and not all that a device has can be written
+            await _put(device, name, prop, values[prop], before)
             done.append(prop)
     except BridgeError as error:
         for prop in reversed(done):
             await device.put(name, prop, before.get(prop, values[prop]))
         raise WriteFailedError(f"{device.device.id}/{name}", error.reason) from error
     return await read_schedule(device, instance)
+
+
+async def _put(device: Device, name: str, prop: str, value: Any, before: dict[str, Any]) -> None:
+    try:
+        await device.put(name, prop, value)
+    except DeviceError:
+        room = len(before.get(prop, ())) - len(value) if prop == "exception-schedule" else 0
+        if room <= 0:
+            raise
+        # Some devices have places for so many exceptions, and take no more and no fewer.
+        unused = SpecialEvent(
+            period=SpecialEventPeriod(calendarEntry=_entry(_ANY_DAY)),
+            listOfTimeValues=_listed([], _ANALOG[1]),
+            eventPriority=_LAST,
+        )
+        await device.put(name, prop, ArrayOf(SpecialEvent)([*value, *[unused] * room]))
 
 
 async def _check_calendars(device: Device, exceptions: Sequence[DeviceException]) -> None:
@@ -221,13 +245,18 @@ def _unreadable(device: Device, error: BaseException) -> DeviceError:
     return DeviceError(device.device.id, f"it can't be read: {error}"[:300], "decode")
 
 
-def _is_empty(prop: str, wanted: DeviceSchedule) -> bool:
+def _part(prop: str, schedule: DeviceSchedule) -> Any:
+    """Give what a property says, as it can be compared."""
     return {
-        "effective-period": wanted.starts_on is None and wanted.ends_on is None,
-        "weekly-schedule": not wanted.week,
-        "exception-schedule": not wanted.exceptions,
-        "schedule-default": wanted.default_value is None,
+        "effective-period": (schedule.starts_on, schedule.ends_on),
+        "weekly-schedule": sorted((each.weekday, each.time, str(each.value)) for each in schedule.week),
+        "exception-schedule": schedule.exceptions,
+        "schedule-default": schedule.default_value,
     }[prop]
+
+
+def _is_empty(prop: str, wanted: DeviceSchedule) -> bool:
+    return _part(prop, wanted) in ((None, None), [], None)
 
 
 # From BACnet
@@ -249,7 +278,11 @@ def _schedule(kind: Kind, found: dict[str, Any]) -> DeviceSchedule:
             starts_on=starts_on,
             ends_on=ends_on,
             week=week,
-            exceptions=[_exception(kind, each) for each in found.get("exception-schedule", ())],
+            exceptions=[
+                exception
+                for each in found.get("exception-schedule", ())
+                if not _is_unused(exception := _exception(kind, each))
+            ],
         )
     except ValidationError as error:
         raise ValueError(str(error.errors()[0]["msg"])) from error
@@ -263,6 +296,11 @@ def _exception(kind: Kind, event: Any) -> DeviceException:
         calendar=calendar,
         entries=_entries(kind, event.listOfTimeValues),
     )
+
+
+def _is_unused(exception: DeviceException) -> bool:
+    """Tell whether this is a place of a device that always has so many: on any day it does nothing."""
+    return not exception.entries and exception.period in (_ANY_DAY, DateRange())
 
 
 def _days(event: Any) -> tuple[Period | None, str | None]:

@@ -30,6 +30,7 @@ from bridges.bacnet.kinds import (
     ANALOG,
     BINARY,
     MULTI_STATE,
+    OPEN,
     READ_ONLY,
     SHOWN,
     STATES,
@@ -71,8 +72,13 @@ def datatype(object_type: str) -> Any:
 
 
 def to_point(object_type: str, raw: Any) -> tuple[PointValue | None, int]:
-    """Give a present value as a point value with its status flags; what can't be taken is a fault."""
+    """Give a present value as a point value with its status flags; what can't be taken is a fault.
+
+    A schedule or a channel may have no value: one whose default is Null, one that nobody has written yet.
+    """
     fault = int(PointStatus.FAULT)
+    if object_type in OPEN and isinstance(raw, Null):
+        return None, 0
     if raw is None or isinstance(raw, ErrorType | Null):
         return None, fault
     try:

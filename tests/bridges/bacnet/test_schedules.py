@@ -121,6 +121,50 @@ async def test_a_range_that_covers_each_whole_year_is_open(rogues: Rogues, lab: 
         await bridge.read_schedule("7", 1)
 
 
+async def test_a_device_with_places_for_so_many_exceptions_gets_so_many(rogues: Rogues, lab: Bench) -> None:
+    made = planned(rogues.add(7, 11))
+    period = SpecialEventPeriod(calendarEntry=_entry(DateRange()))
+    unused = SpecialEvent(period=period, listOfTimeValues=[], eventPriority=16)
+    made.exceptionSchedule = ArrayOf(SpecialEvent)([unused] * 5)
+    write = made.write_property
+
+    async def only_five(attr: Any, value: Any, *more: Any) -> None:
+        if str(attr) == "exception-schedule" and len(value) != 5:
+            raise ExecutionError("property", "value-out-of-range")
+        await write(attr, value, *more)
+
+    object.__setattr__(made, "write_property", only_five)
+    bridge = await online(lab)
+    assert (await bridge.read_schedule("7", 1)).exceptions == []
+    wanted = WANTED.model_copy(update={"exceptions": WANTED.exceptions[1:]})
+    assert await bridge.write_schedule("7", 1, wanted) == wanted
+    assert len(made.exceptionSchedule) == 5
+    again = wanted.model_copy(update={"exceptions": WANTED.exceptions[2:]})
+    assert await bridge.write_schedule("7", 1, again) == again
+    many = wanted.model_copy(update={"exceptions": WANTED.exceptions[1:] * 2})
+    with pytest.raises(WriteFailedError, match="value-out-of-range"):
+        await bridge.write_schedule("7", 1, many)
+    assert await bridge.read_schedule("7", 1) == again
+
+
+async def test_what_is_so_already_is_not_written(rogues: Rogues, lab: Bench) -> None:
+    made = planned(rogues.add(7, 11))
+    write = made.write_property
+
+    async def no_default(attr: Any, *more: Any) -> None:
+        if str(attr) == "schedule-default":
+            raise ExecutionError("property", "write-access-denied")
+        await write(attr, *more)
+
+    object.__setattr__(made, "write_property", no_default)
+    bridge = await online(lab)
+    wanted = WANTED.model_copy(update={"default_value": 16.0, "exceptions": WANTED.exceptions[1:]})
+    assert await bridge.write_schedule("7", 1, wanted) == wanted
+    with pytest.raises(WriteFailedError, match="write-access-denied"):
+        await bridge.write_schedule("7", 1, wanted.model_copy(update={"default_value": 15.0}))
+    assert await bridge.read_schedule("7", 1) == wanted
+
+
 async def test_a_schedule_is_written_and_read_back(rogues: Rogues, lab: Bench) -> None:
     app = rogues.add(7, 11)
     planned(app)
