@@ -1,6 +1,5 @@
 """One BACnet device: its clock and restarts, how its points' changes come, its schedules and calendars."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -8,6 +7,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Request
 from nicegui import ui
 
+from api.web.days import CalendarEditor, ExceptionsEditor
 from api.web.frame import Frame
 from api.web.parts import anchor, badge, box, empty, heading, section, words
 from api.web.session import ApiError
@@ -158,44 +158,40 @@ async def _plans(frame: Frame, path: str, site: str, act: Act) -> None:
                 for line in lines_of(found):
                     words(line)
                 if frame.session.may("manage_schedules"):
-                    if "week" in found:
-                        _week(frame, f"{route}?{urlencode({'site': site})}", found, act, show)
-                    _edit(frame, f"{route}?{urlencode({'site': site})}", found, act, show)
+                    calendars = [name for name in names if name.startswith("calendar,")]
+                    _edit(frame, f"{route}?{urlencode({'site': site})}", found, calendars, act, show)
 
     read.on_click(show)
 
 
-def _week(
-    frame: Frame, route: str, found: dict[str, Any], act: Act, again: Callable[[], Awaitable[None]]
+def _edit(
+    frame: Frame,
+    route: str,
+    found: dict[str, Any],
+    calendars: list[str],
+    act: Act,
+    again: Callable[[], Awaitable[None]],
 ) -> None:
-    """Offer the week for editing; exceptions and dates stay as they were read."""
+    """Offer a schedule's week and its exceptions, or a calendar's days, for editing, each by itself."""
 
-    async def write(week: list[dict[str, Any]], default: Any) -> None:
-        body = found | {"week": week, "default_value": default}
-        if await act(frame.session.put(route, body, WAIT), "Written."):
+    async def write(changes: dict[str, Any]) -> None:
+        if await act(frame.session.put(route, found | changes, WAIT), "Written."):
             await again()
 
+    async def write_week(week: list[dict[str, Any]], default: Any) -> None:
+        await write({"week": week, "default_value": default})
+
+    async def write_days(days: list[dict[str, Any]]) -> None:
+        await write({"days": days})
+
+    if "days" in found:
+        with ui.expansion("Change the days").classes("oc-grow"):
+            CalendarEditor(found["days"], write_days)
+        return
     with ui.expansion("Change the week").classes("oc-grow"):
-        WeekEditor(found["kind"], found["week"], found["default_value"], write)
-
-
-def _edit(
-    frame: Frame, route: str, found: dict[str, Any], act: Act, again: Callable[[], Awaitable[None]]
-) -> None:
-    title = "Change exceptions and dates" if "week" in found else "Change"
-    with ui.expansion(title).classes("oc-grow"):
-        text = ui.textarea("As JSON", value=json.dumps(found, indent=1)).props("outlined autogrow")
-
-        async def write() -> None:
-            try:
-                body = json.loads(str(text.value))
-            except (ValueError, RecursionError) as error:
-                ui.notify(f"That is no JSON: {error}")
-                return
-            if await act(frame.session.put(route, body, WAIT), "Written."):
-                await again()
-
-        ui.button("Write to the device", color=None, on_click=write).classes("oc-main-act")
+        WeekEditor(found["kind"], found["week"], found["default_value"], write_week)
+    with ui.expansion("Change exceptions and dates").classes("oc-grow"):
+        ExceptionsEditor(found, calendars, write)
 
 
 def route_of(obj: str) -> str:

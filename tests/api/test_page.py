@@ -1,18 +1,24 @@
 """What the page decides by itself, without a browser; the rest is in tests/browser."""
 
+from datetime import date
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 
+from actors.schedule.models import DatePattern, DateRange, WeekNDay
 from api.web.alarms import urgency
 from api.web.bacnet import changes_words, device_link, lines_of, request_of, route_of
+from api.web.days import CHOICES, period_of, row_of
 from api.web.model import Model
 from api.web.pages import comfort, device_of, device_row, device_words, host_rows
 from api.web.registers import cells, summary
 from api.web.session import ApiError, Session, point_path, site_of
+from api.web.times import value_of
 from api.web.trends import bands, options_of
-from api.web.week import value_of, week_of
+from api.web.week import week_of
 
 
 def gap(start: int, end: int, kind: str = "lost") -> dict[str, Any]:
@@ -341,6 +347,47 @@ def test_a_week_that_can_not_be_is_refused_with_its_day(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         week_of(kind, [[], rows, [], [], [], [], []])
+
+
+PERIODS = st.one_of(
+    st.builds(
+        DatePattern,
+        year=st.none() | st.integers(1900, 2154),
+        month=st.none() | st.integers(1, 12) | st.sampled_from(["odd", "even"]),
+        day=st.none() | st.integers(1, 31) | st.sampled_from(["odd", "even", "last"]),
+        weekday=st.none() | st.integers(1, 7),
+    ),
+    st.builds(DateRange, start=st.dates(max_value=date(2000, 1, 1)) | st.none(), end=st.none()),
+    st.builds(DateRange, start=st.none(), end=st.dates() | st.none()),
+    st.builds(
+        WeekNDay,
+        month=st.none() | st.integers(1, 12) | st.sampled_from(["odd", "even"]),
+        week=st.none()
+        | st.integers(1, 5)
+        | st.sampled_from(["last", "second_last", "third_last", "fourth_last"]),
+        weekday=st.none() | st.integers(1, 7),
+    ),
+)
+
+
+@given(PERIODS)
+def test_a_period_is_shown_in_fields_and_comes_back(period: DatePattern | DateRange | WeekNDay) -> None:
+    sent = period.model_dump(mode="json")
+    row = row_of(sent)
+    assert all(row[part] in CHOICES[part] for part in row if part in CHOICES)
+    assert period_of("Days 1", row) == (sent, None)
+
+
+def test_a_calendar_is_shown_in_a_field_and_comes_back() -> None:
+    assert period_of("Exception 1", row_of(None, "calendar,3")) == (None, "calendar,3")
+    with pytest.raises(ValueError, match="Exception 1: no calendar"):
+        period_of("Exception 1", row_of(None))
+
+
+@pytest.mark.parametrize("year", [1899, 2155, 2026.5, float("inf"), float("nan")])
+def test_a_year_that_can_not_be_is_refused_with_its_row(year: float) -> None:
+    with pytest.raises(ValueError, match=r"Days 3: year .* is not valid; expected 1900 to 2154"):
+        period_of("Days 3", row_of({"kind": "date"}) | {"year": year})
 
 
 @pytest.mark.parametrize(

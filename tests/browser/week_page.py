@@ -1,4 +1,4 @@
-"""A page with nothing but the editor of a week, and what it would write."""
+"""A page with nothing but the editor of a week, or of days, and what it would write."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from nicegui import ui
 
 import api.web
+from api.web.days import CalendarEditor, ExceptionsEditor
 from api.web.week import WeekEditor
 
 WEEK = [
@@ -18,6 +19,38 @@ WEEK = [
     {"weekday": 7, "time": "09:00", "value": None},
 ]
 STATES = [{"weekday": 1, "time": "07:00", "value": True}]
+
+
+PLAN = {
+    "kind": "analog",
+    "starts_on": None,
+    "ends_on": "2027-06-30",
+    "exceptions": [
+        {
+            "priority": 3,
+            "period": {"kind": "date", "year": None, "month": 12, "day": 25, "weekday": None},
+            "calendar": None,
+            "entries": [{"time": "00:00", "value": 12.0}],
+        },
+        {"priority": 16, "period": None, "calendar": "calendar,1", "entries": []},
+    ],
+}
+DAYS = [{"kind": "range", "start": "2026-12-24", "end": "2027-01-06"}]
+
+
+@ui.page("/days/{which}")
+def days(which: str) -> None:
+    """Show exceptions of a schedule, or days of a calendar."""
+    ui.add_css(Path(api.web.__file__).with_name("static") / "page.css")
+
+    async def save(wanted: Any) -> None:
+        said.set_text(json.dumps([wanted["exceptions"] if which == "exceptions" else wanted, wanted]))
+
+    if which == "exceptions":
+        ExceptionsEditor(PLAN, ["calendar,1", "calendar,2"], save)
+    else:
+        CalendarEditor(DAYS, save)
+    said = ui.label().props("id=said")
 
 
 @ui.page("/{kind}")
