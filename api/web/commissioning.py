@@ -207,9 +207,12 @@ class _View:
                 ).classes("oc-act")
         if step in NEXT:
             verb, name = NEXT[step]
-            ui.button(name, color=None, on_click=lambda: self.send(f"{self.path}/{verb}")).classes(
-                "oc-main-act"
-            )
+            left = session["progress"]["not_started"] if step == "in_progress" else 0
+            act = ui.button(name, color=None, on_click=lambda: self.send(f"{self.path}/{verb}"))
+            act.classes("oc-main-act").set_enabled(not left)
+            if left:
+                with act:
+                    ui.tooltip(f"{plural(left, 'item')} without a result")
         elif step == "completed":
             failed = session["progress"]["failed"]
             ui.button(
