@@ -7,6 +7,7 @@ import math
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import BAC0
@@ -30,6 +31,7 @@ from bacpypes3.apdu import (
 from bacpypes3.app import DeviceInfo
 from bacpypes3.basetypes import (
     ErrorType,
+    HostNPort,
     PropertyReference,
     ReadAccessSpecification,
     WhoHasLimits,
@@ -49,6 +51,7 @@ from bridges.outbox import FaultLog
 
 log = logging.getLogger(__name__)
 
+PRODUCT: Final = "OpenCrate Campus"
 IN_FLIGHT: Final = 8
 """Requests at once on one network; one at a time for each device."""
 HOLD: Final = 0.5
@@ -162,25 +165,47 @@ class Network:
             more |= {"bbmdAddress": f"{host}:{port or 47808}", "bbmdTTL": config.ttl}
         try:
             BAC0.log_level("silence")
-            self._net = BAC0.start(port=config.port, deviceId=config.device_instance, ping=False, **more)
+            self._net = BAC0.start(
+                port=config.port,
+                deviceId=config.device_instance,
+                localObjName=f"{PRODUCT} {config.device_instance}",
+                modelName=PRODUCT,
+                ping=False,
+                **more,
+            )
             async with asyncio.timeout(15):
                 await self._net.__aenter__()
+            self._set_up(self._net.this_application.app)
         except Exception as error:
-            self._net = None
+            await self.close()
             self.trouble = f"{type(error).__name__}: {error}"[:200]
             raise BridgeError(config.id, self.trouble) from error
-        self._app = self._net.this_application.app
-        self._app.device_object.apduTimeout = round(config.timeout * 1000)
-        self._app.device_object.numberOfApduRetries = config.retries
-        self._app.do_UnconfirmedCOVNotificationRequest = self._notified
-        self._app.do_ConfirmedEventNotificationRequest = self._event_to_confirm
-        self._app.do_UnconfirmedEventNotificationRequest = self._event
-        self._app.do_IAmRequest = self._announced
-        self._app.do_IHaveRequest = self._has
-        self.server.attach(self._app)
-        harden(self._app)
         self.trouble = None
         self._opened.set()
+
+    def _set_up(self, app: Any) -> None:
+        self._app = app
+        app.device_object.apduTimeout = round(self.config.timeout * 1000)
+        app.device_object.numberOfApduRetries = self.config.retries
+        self._introduce(app.device_object)
+        app.do_UnconfirmedCOVNotificationRequest = self._notified
+        app.do_ConfirmedEventNotificationRequest = self._event_to_confirm
+        app.do_UnconfirmedEventNotificationRequest = self._event
+        app.do_IAmRequest = self._announced
+        app.do_IHaveRequest = self._has
+        self.server.attach(app)
+        harden(app)
+
+    def _introduce(self, device: Any) -> None:
+        """Say what this device is where the library would name itself."""
+        device.vendorName = PRODUCT
+        device.description = "Building automation of a campus"
+        device.location = ""
+        device.firmwareRevision = device.applicationSoftwareVersion = version("opencrate-campus")
+        if not self.config.bbmd:
+            # The library fills in an address without a host, which can't be sent.
+            port = self._app.objectIdentifier[ObjectIdentifier("network-port,1")]
+            port.fdBBMDAddress = HostNPort("0.0.0.0:47808")
 
     async def opened(self, timeout: float) -> None:
         """Wait until it is open, at most `timeout` seconds; infinite is for as long as it takes."""

@@ -1,10 +1,12 @@
 """Our own BACnet device: chosen points as objects, told by COV, commanded through the command engine.
 
 Closes gaps of bacpypes3 0.0.110 as a server: every object can be written from the network, a subscription
-without lifetime fails, the list of services is wrong, and whoever likes can silence it.
+without lifetime fails, the lists of services, of types of objects and of properties are wrong, and whoever
+likes can silence it.
 """
 
 import asyncio
+import inspect
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from bacpypes3.apdu import (
 from bacpypes3.basetypes import (
     BinaryPV,
     EngineeringUnits,
+    ObjectTypesSupported,
     OptionalUnsigned,
     PriorityArray,
     PriorityValue,
@@ -29,6 +32,7 @@ from bacpypes3.basetypes import (
     ServicesSupported,
     StatusFlags,
 )
+from bacpypes3.constructeddata import ArrayOf
 from bacpypes3.errors import ExecutionError, PropertyError, UnrecognizedService
 from bacpypes3.local.analog import AnalogValueObject
 from bacpypes3.local.binary import BinaryValueObject
@@ -63,6 +67,7 @@ INSTANCES: Final = 2**22 - 1
 _UNOFFERED: Final = frozenset(
     {"ReadRangeRequest", "WritePropertyMultipleRequest", "DeviceCommunicationControlRequest"}
 )
+_EVERYWHERE: Final = frozenset({"objectIdentifier", "objectName", "objectType", "propertyList"})
 _ALL_SLOTS: Final = 16
 
 
@@ -78,16 +83,21 @@ class Served:
     object: str | None = None
 
 
+def _name(attr: Any) -> str:
+    return attr if isinstance(attr, str) else str(PropertyIdentifier(attr).attr)
+
+
 class _Point:
     """What objects of points share: written through the command engine, their slots read from there."""
 
+    _elements: dict[str, Any]
     _cov_criteria: Any = GenericCriteria
     _slots: Callable[[], Any] | None = None
     """Reads the point's priority array; None: it can't be commanded."""
 
     async def read_property(self, attr: Any, index: int | None = None) -> Any:
         """Read a property; those of commanding are asked of the command engine."""
-        name = attr if isinstance(attr, str) else PropertyIdentifier(attr).attr
+        name = _name(attr)
         if name not in ("priorityArray", "relinquishDefault", "currentCommandPriority"):
             return await super().read_property(attr, index)  # type: ignore[misc]
         if self._slots is None:
@@ -117,6 +127,24 @@ class _Point:
     ) -> None:
         """Refuse: what may be written goes through the server."""
         raise PropertyError("writeAccessDenied")
+
+    def command_by(self, slots: Callable[[], Any]) -> None:
+        """Let it be commanded, and be listed as such; `slots` reads the point's priority array."""
+        self._slots = slots
+        # What stands in them is never read, only that they are there.
+        self.priorityArray = PriorityArray()
+        self.currentCommandPriority = OptionalUnsigned(null=())
+
+    @property
+    def propertyList(self) -> Any:  # noqa: N802 - bacpypes3 calls it so
+        """Give the properties that it has, without those that every object has (135-2020, 12.1.1.4.1)."""
+        names = (each for each in self._elements if each not in _EVERYWHERE)
+        had = [each for each in names if inspect.getattr_static(self, each, None) is not None]
+        return ArrayOf(PropertyIdentifier)([PropertyIdentifier(each) for each in had])
+
+    @propertyList.setter
+    def propertyList(self, value: Any) -> None:  # noqa: N802
+        """Ignore what the library sets when an object is made."""
 
     @staticmethod
     def typed(value: Any) -> Any:
@@ -170,6 +198,13 @@ CLASSES: Final[dict[str, Any]] = {
 }
 
 
+def _types_supported() -> ObjectTypesSupported:
+    supported = ObjectTypesSupported([])
+    for kind in ("device", "network-port", *CLASSES):
+        supported[ObjectTypesSupported._bitstring_names[kind]] = 1
+    return supported
+
+
 def kind_of(node: Node, value: PointValue) -> str:
     """Give the type of object that a point is served as."""
     if isinstance(value, bool):
@@ -215,11 +250,17 @@ class Server:
         self._objects.clear()
         self._points.clear()
         app.asap.applicationTimeout = LONGEST_ANSWER
-        plain_subscribe = app.do_SubscribeCOVRequest
+        plain_read, plain_subscribe = app.device_object.read_property, app.do_SubscribeCOVRequest
 
         async def subscribe(apdu: Any) -> None:
             await self._subscribe(apdu, plain_subscribe)
 
+        async def read(attr: Any, index: int | None = None) -> Any:
+            if _name(attr) == "protocolObjectTypesSupported":
+                return _types_supported()
+            return await plain_read(attr, index)
+
+        object.__setattr__(app.device_object, "read_property", read)
         app.do_SubscribeCOVRequest = subscribe
         app.do_WritePropertyRequest = self._write
         app.do_WritePropertyMultipleRequest = app.do_ReadRangeRequest = _unrecognized
@@ -262,7 +303,7 @@ class Server:
             log.error("%s can't be served as %s: %s", node.id, key, error)
             return None
         if self._commands is not None and node.capabilities.writable:
-            obj._slots = lambda: self._ask("priority_array", node.id)
+            obj.command_by(lambda: self._ask("priority_array", node.id))
         self._app.add_object(obj)
         self._objects[node.id], self._points[key] = obj, node.id
         return obj

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,18 @@ import pytest
 from bacpypes3.apdu import (
     DeviceCommunicationControlRequest,
     ErrorRejectAbortNack,
+    ReadPropertyMultipleRequest,
     SubscribeCOVRequest,
     WritePropertyMultipleRequest,
 )
 from bacpypes3.app import Application
-from bacpypes3.basetypes import HostNPort, PropertyValue, WriteAccessSpecification
+from bacpypes3.basetypes import (
+    HostNPort,
+    PropertyReference,
+    PropertyValue,
+    ReadAccessSpecification,
+    WriteAccessSpecification,
+)
 from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.local.networkport import NetworkPortObject
@@ -346,6 +354,49 @@ async def test_the_services_are_those_that_it_has(shared: Shared) -> None:
         services
     )
     assert not {"read-range", "write-property-multiple", "device-communication-control"} & set(services)
+
+
+async def test_it_says_who_it_is_and_what_it_has(shared: Shared) -> None:
+    device = "device,4194000"
+    said = {
+        prop: str(await shared.client.read_property(shared.at, device, prop))
+        for prop in ("object-name", "vendor-name", "model-name", "application-software-version")
+    }
+    assert said == {
+        "object-name": "OpenCrate Campus 4194000",
+        "vendor-name": "OpenCrate Campus",
+        "model-name": "OpenCrate Campus",
+        "application-software-version": version("opencrate-campus"),
+    }
+    types = await shared.client.read_property(shared.at, device, "protocol-object-types-supported")
+    assert set(str(types).split(";")) == {"device", "network-port", *module.CLASSES}
+
+
+async def all_of(shared: Shared, obj: str) -> dict[str, Any]:
+    """Read all properties of an object at once."""
+    wanted = ReadAccessSpecification(
+        objectIdentifier=ObjectIdentifier(obj),
+        listOfPropertyReferences=[PropertyReference(propertyIdentifier="all")],
+    )
+    answer = await shared.request(ReadPropertyMultipleRequest(listOfReadAccessSpecs=[wanted]))
+    (result,) = answer.listOfReadAccessResults
+    return {
+        str(each.propertyIdentifier): each.readResult.propertyAccessError for each in result.listOfResults
+    }
+
+
+async def test_all_that_an_object_has_is_listed_and_can_be_read_at_once(shared: Shared) -> None:
+    for obj in ("device,4194000", "network-port,1", *(shared.object(each) for each in VALUES)):
+        told = await all_of(shared, obj)
+        assert "object-name" in told
+        assert [name for name, error in told.items() if error is not None] == []
+    slots = {"priority-array", "current-command-priority"}
+    for point_id, commandable in ((AIR, True), (NOTE, False)):
+        listed = {str(each) for each in await shared.read(point_id, "property-list")}
+        assert {"present-value", "status-flags"} <= listed
+        assert not {"object-name", "object-identifier", "object-type", "property-list"} & listed
+        assert (slots <= listed) is commandable
+        assert (slots <= set(await all_of(shared, shared.object(point_id)))) is commandable
 
 
 def test_an_instance_stays_whatever_else_is_served() -> None:
