@@ -124,6 +124,18 @@ class DeviceError(DeviceRefusedError):
         self.kind = kind
 
 
+async def _ready(net: Any) -> None:
+    """Wait until requests can be sent; the library's own wait takes a second more than that."""
+    while not net._initialized:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.01)
+    for link in net.this_application.app.link_layers.values():
+        # What a foreign device broadcasts before its BBMD knows it is lost; one that is away may come later.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while getattr(link, "bbmdRegistrationStatus", 0):  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+
+
 class Network:
     """Ask devices. Every call ends: with an answer, or with SilentError or DeviceError."""
 
@@ -174,7 +186,7 @@ class Network:
                 **more,
             )
             async with asyncio.timeout(15):
-                await self._net.__aenter__()
+                await _ready(self._net)
             self._set_up(self._net.this_application.app)
         except Exception as error:
             await self.close()
