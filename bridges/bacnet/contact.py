@@ -220,8 +220,8 @@ class Contact:
     async def check_restart(self) -> bool:
         """Find out whether it has started again since this was last asked; tell whether its objects differ.
 
-        It shows by the time or the reason of its last start, and by its database revision (ASHRAE 135-2020,
-        12.11). Of what it doesn't have, it is asked once. Raises SilentError.
+        It shows by the time or the reason of its last start, by subscriptions that it has forgotten, and by
+        its database revision (ASHRAE 135-2020, 12.11). What it hasn't is asked for once. Raises SilentError.
         """
         before = dict(self._marks)
         for prop in (*RESTART_MARKS, "database-revision"):
@@ -237,7 +237,7 @@ class Contact:
                 log.info("%s of %s makes no sense: %s", prop, self.device.id, error)
                 self._lacks.add(prop)
         changed = {prop for prop, value in before.items() if self._marks[prop] != value}
-        if changed & {*RESTART_MARKS}:
+        if changed & {*RESTART_MARKS} or await self._has_forgotten():
             log.warning("%s has started again: %s", self.device.id, self._marks)
             self._start_over()
             self._tell_come()
@@ -392,6 +392,10 @@ class Contact:
 
     def _start_over(self) -> None:
         """It may have been switched off: nothing that it was told or asked to do holds."""
+        raise NotImplementedError
+
+    async def _has_forgotten(self) -> bool:
+        """Tell whether it had subscriptions of ours, and has none now. Raises SilentError."""
         raise NotImplementedError
 
     def _renew_soon(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from actors.core.values import PointStatus
 from bridges.bacnet.contact import Contact, Effects
 from bridges.bacnet.kinds import ANALOG
-from bridges.bacnet.network import DeviceError, Network
+from bridges.bacnet.network import UNREADABLE, DeviceError, Network
 from bridges.bacnet.objects import Subscription
 from bridges.bacnet.scale import AS_IT_IS, SCALED
 from bridges.config import BacnetDevice
@@ -27,6 +27,7 @@ RESUBSCRIBE_AFTER: Final = 30.0
 """Seconds after which a subscription is renewed when its device says that it is there, as after a start."""
 FIRST_NOTIFICATION: Final = 10.0
 """Seconds in which the first notification of a subscription has to come."""
+LISTED: Final = "active-cov-subscriptions"
 SILENT_SUBSCRIPTION: Final = 2
 """Polls in a row that find a value of which the device should have told."""
 
@@ -74,6 +75,8 @@ class Watched(Contact):
         super().__init__(device, network, effects)
         self._points: dict[str, Object] = {}
         self._rows: dict[str, Row] = {}
+        self._listed = False
+        """Whether the device has named a subscription of ours when it was last asked."""
 
     def subscribed(self, point_id: str) -> bool:
         """Tell whether a point reports its changes by itself."""
@@ -125,6 +128,27 @@ class Watched(Contact):
             each.subscribed, each.renew, each.since = True, now + COV_RENEW * COV_LIFETIME, now
         if len(waiting) > COV_BATCH:
             self._wake.set()
+
+    async def _has_forgotten(self) -> bool:
+        """Tell whether it has named subscriptions of ours before and names none of them now.
+
+        Only so much is made of the list: some devices keep it empty, or name only some. Raises SilentError.
+        """
+        ours = {(each.process, each.name) for each in self._points.values() if each.subscribed}
+        if not ours or LISTED in self._lacks:
+            self._listed = False
+            return False
+        try:
+            theirs = {
+                (int(each.recipient.processIdentifier), str(each.monitoredPropertyReference.objectIdentifier))
+                for each in await self.ask("device", LISTED)
+            }
+        except (DeviceError, *UNREADABLE) as error:
+            log.info("%s doesn't list its subscriptions: %s", self.device.id, error)
+            self._lacks.add(LISTED)
+            return False
+        before, self._listed = self._listed, bool(ours & theirs)
+        return before and not self._listed
 
     def _renew_soon(self) -> None:
         """Renew the subscriptions that aren't fresh: a device that was started has forgotten them."""

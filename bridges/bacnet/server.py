@@ -1,8 +1,8 @@
 """Our own BACnet device: chosen points as objects, told by COV, commanded through the command engine.
 
 Closes gaps of bacpypes3 0.0.110 as a server: every object can be written from the network, a subscription
-without lifetime fails, the lists of services, of types of objects and of properties are wrong, and whoever
-likes can silence it.
+without lifetime fails, the lists of services, of types of objects, of properties and of
+subscriptions are wrong, and whoever likes can silence it.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ from actors.core.values import PointStatus, PointValue
 from actors.node.models import Node
 from actors.override.models import PriorityArray as Slots
 from actors.override.models import WriteRequest
+from bridges.bacnet.subscribers import active_subscriptions
 from bridges.bacnet.values import to_point
 from bridges.bacnet.wire import by_tags
 
@@ -267,6 +268,7 @@ class Server:
         app.do_DeviceCommunicationControlRequest = _refuse
         app.cov_confirmation = self._confirmed
         app.get_services_supported = self._services
+        app.get_active_cov_subscriptions = lambda: active_subscriptions(app)
 
     # Objects
 

@@ -14,7 +14,7 @@ from bacpypes3.apdu import (
     SimpleAckPDU,
 )
 from bacpypes3.app import Application
-from bacpypes3.basetypes import EngineeringUnits
+from bacpypes3.basetypes import EngineeringUnits, ListOfCOVSubscription
 from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.errors import ExecutionError, UnrecognizedService
 from bacpypes3.local.analog import AnalogInputObject
@@ -23,6 +23,7 @@ from bacpypes3.primitivedata import Date, ObjectIdentifier, Real, Time, Unsigned
 from bacpypes3.vlan import VirtualNetwork
 
 from bridges.bacnet.clocks import to_bacnet
+from bridges.bacnet.subscribers import active_subscriptions
 from bridges.simulator.bacnet import field_port, ip_port
 from tests.bridges.simulator.support import IP
 
@@ -38,6 +39,7 @@ class Rogue(Application):  # type: ignore[misc]
     delay = 0.0
     cov: str = "good"
     """good, refused, silent (taken, and nothing is ever told), forgetful (told once, then forgotten)."""
+    lists_subscriptions = True
     largest = 0
     """Octets of the longest answer; 0: no limit of its own."""
     overflow = AbortReason.segmentationNotSupported
@@ -116,6 +118,9 @@ class Rogue(Application):  # type: ignore[misc]
             await self.response(SimpleAckPDU(context=apdu))
             return
         await super().do_SubscribeCOVRequest(apdu)
+
+    def get_active_cov_subscriptions(self) -> Any:
+        return active_subscriptions(self) if self.lists_subscriptions else ListOfCOVSubscription()
 
     def forget_subscriptions(self) -> None:
         for detection in list(self._cov_detections.values()):

@@ -187,6 +187,36 @@ async def test_a_device_that_started_again_is_subscribed_to_again(
     await until(lambda: lab.value("7/analog-input-1") == 41.0, 5)
 
 
+async def test_a_device_whose_subscriptions_are_gone_has_started_again(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7))
+    unit = bridge._devices["7"]
+    await until(lambda: unit.status().cov_points == 3)
+    come: list[str] = []
+    unit.on_come.append(lambda: come.append("again"))
+    for _ in range(2):
+        assert await unit.check_restart() is False
+    assert come == []
+    app.forget_subscriptions()
+    await unit.check_restart()
+    assert come == ["again"]
+    await until(lambda: unit.status().cov_points == 3)
+    app.objectName["input 1"].presentValue = 41.0
+    await until(lambda: lab.value("7/analog-input-1") == 41.0, 20)
+
+
+async def test_a_device_that_names_no_subscriptions_is_left_alone(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    app.lists_subscriptions = False
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7))
+    unit = bridge._devices["7"]
+    await until(lambda: unit.status().cov_points == 3)
+    subscribed = app.asked.count("SubscribeCOVRequest")
+    for _ in range(3):
+        await unit.check_restart()
+    assert app.asked.count("SubscribeCOVRequest") == subscribed
+
+
 async def test_a_device_that_started_again_in_silence_is_found_out(rogues: Rogues, lab: Bench) -> None:
     app = rogues.add(7, 11)
     own = app.device_object
@@ -197,7 +227,7 @@ async def test_a_device_that_started_again_in_silence_is_found_out(rogues: Rogue
     assert await unit.check_restart() is False
     asked = len(app.asked)
     assert await unit.check_restart() is False
-    assert len(app.asked) <= asked + 1
+    assert len(app.asked) <= asked + 2  # its list of objects, and its subscriptions
     unit._lacks.clear()
     own.timeOfDeviceRestart = TimeStamp(sequenceNumber=Unsigned(1))
     own.lastRestartReason, own.databaseRevision = "coldstart", 1

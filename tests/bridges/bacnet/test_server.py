@@ -343,6 +343,10 @@ async def test_subscriptions_have_an_end(shared: Shared, monkeypatch: pytest.Mon
 
     for process in range(3):
         await shared.request(wanted(process))
+    listed = await shared.client.read_property(shared.at, "device,4194000", "active-cov-subscriptions")
+    assert sorted(each.recipient.processIdentifier for each in listed) == [0, 1, 2]
+    assert {str(each.monitoredPropertyReference.objectIdentifier) for each in listed} == {shared.object(AIR)}
+    assert all(0 < each.timeRemaining <= 60 for each in listed)
     with pytest.raises(ErrorRejectAbortNack, match="no-space-to-add-list-element"):
         await shared.request(wanted(4))
 
