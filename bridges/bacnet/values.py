@@ -240,10 +240,13 @@ def _state(object_type: str, value: PointValue) -> Any:
 
 
 def _read(object_type: str, value: PointValue) -> Any:
+    """Take a text only as it is shown: what was commanded is compared with what the device has."""
     read, expected = READ[object_type]
     if isinstance(value, str):
         with contextlib.suppress(ValueError, StopIteration):
-            return read(value)
+            made = read(value)
+            if _shown(made) == value:
+                return made
     raise BadInputError("value", value, expected)
 
 
