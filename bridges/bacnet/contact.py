@@ -223,21 +223,23 @@ class Contact:
         It shows by the time or the reason of its last start, by subscriptions that it has forgotten, and by
         its database revision (ASHRAE 135-2020, 12.11). What it hasn't is asked for once. Raises SilentError.
         """
-        before = dict(self._marks)
+        before, marks = self._marks, dict(self._marks)
         for prop in (*RESTART_MARKS, "database-revision"):
             if prop in self._lacks:
                 continue
             try:
                 value = await self.ask("device", prop)
-                self._marks[prop] = from_stamp(value) if prop == RESTART_MARKS[0] else str(value)
+                marks[prop] = from_stamp(value) if prop == RESTART_MARKS[0] else str(value)
             except DeviceError as error:
                 if "unknown-property" in error.reason:
                     self._lacks.add(prop)
             except UNREADABLE as error:
                 log.info("%s of %s makes no sense: %s", prop, self.device.id, error)
                 self._lacks.add(prop)
-        changed = {prop for prop, value in before.items() if self._marks[prop] != value}
-        if changed & {*RESTART_MARKS} or await self._has_forgotten():
+        changed = {prop for prop, value in before.items() if marks[prop] != value}
+        has_started = bool(changed & {*RESTART_MARKS}) or await self._has_forgotten()
+        self._marks = marks  # now: what was asked in vain is compared again the next time
+        if has_started:
             log.warning("%s has started again: %s", self.device.id, self._marks)
             self._start_over()
             self._tell_come()
@@ -395,7 +397,7 @@ class Contact:
         raise NotImplementedError
 
     async def _has_forgotten(self) -> bool:
-        """Tell whether it had subscriptions of ours, and has none now. Raises SilentError."""
+        """Tell whether it had subscriptions of ours, and has none now."""
         raise NotImplementedError
 
     def _renew_soon(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from actors.core.values import PointStatus
 from bridges.bacnet.contact import Contact, Effects
 from bridges.bacnet.kinds import ANALOG
-from bridges.bacnet.network import UNREADABLE, DeviceError, Network
+from bridges.bacnet.network import UNREADABLE, DeviceError, Network, SilentError
 from bridges.bacnet.objects import Subscription
 from bridges.bacnet.scale import AS_IT_IS, SCALED
 from bridges.config import BacnetDevice
@@ -28,6 +29,12 @@ RESUBSCRIBE_AFTER: Final = 30.0
 FIRST_NOTIFICATION: Final = 10.0
 """Seconds in which the first notification of a subscription has to come."""
 LISTED: Final = "active-cov-subscriptions"
+MOST_VAIN: Final = 2
+"""Times in a row that a device is silent about its subscriptions; then it isn't asked any more."""
+MOST_FORGOTTEN: Final = 3
+"""Times within `FORGOTTEN_WITHIN` that it names none of ours any more; then it isn't asked either."""
+FORGOTTEN_WITHIN: Final = 3600.0
+"""Seconds."""
 SILENT_SUBSCRIPTION: Final = 2
 """Polls in a row that find a value of which the device should have told."""
 
@@ -77,6 +84,8 @@ class Watched(Contact):
         self._rows: dict[str, Row] = {}
         self._listed = False
         """Whether the device has named a subscription of ours when it was last asked."""
+        self._vain = 0
+        self._forgotten: deque[float] = deque(maxlen=MOST_FORGOTTEN)
 
     def subscribed(self, point_id: str) -> bool:
         """Tell whether a point reports its changes by itself."""
@@ -132,7 +141,9 @@ class Watched(Contact):
     async def _has_forgotten(self) -> bool:
         """Tell whether it has named subscriptions of ours before and names none of them now.
 
-        Only so much is made of the list: some devices keep it empty, or name only some. Raises SilentError.
+        Only so much is made of the list: some devices keep it empty, name only some, or don't answer. One
+        that forgets again and again keeps subscriptions for a shorter time than it was asked to, or has
+        a list too short for all: that is no restart, and it isn't asked any more.
         """
         ours = {(each.process, each.name) for each in self._points.values() if each.subscribed}
         if not ours or LISTED in self._lacks:
@@ -143,12 +154,29 @@ class Watched(Contact):
                 (int(each.recipient.processIdentifier), str(each.monitoredPropertyReference.objectIdentifier))
                 for each in await self.ask("device", LISTED)
             }
-        except (DeviceError, *UNREADABLE) as error:
-            log.info("%s doesn't list its subscriptions: %s", self.device.id, error)
-            self._lacks.add(LISTED)
+        except SilentError as error:
+            # Whether it is there at all shows by what it is asked next.
+            self._vain += 1
+            if self._vain >= MOST_VAIN:
+                self._give_up(error)
             return False
+        except (DeviceError, *UNREADABLE) as error:
+            self._give_up(error)
+            return False
+        self._vain = 0
         before, self._listed = self._listed, bool(ours & theirs)
-        return before and not self._listed
+        if not before or self._listed:
+            return False
+        now = self._to.monotonic()
+        self._forgotten.append(now)
+        if len(self._forgotten) == MOST_FORGOTTEN and now - self._forgotten[0] < FORGOTTEN_WITHIN:
+            self._give_up("it forgets them again and again")
+        return True
+
+    def _give_up(self, why: object) -> None:
+        """Ask no more which subscriptions it has."""
+        log.info("%s doesn't list its subscriptions: %s", self.device.id, why)
+        self._lacks.add(LISTED)
 
     def _renew_soon(self) -> None:
         """Renew the subscriptions that aren't fresh: a device that was started has forgotten them."""

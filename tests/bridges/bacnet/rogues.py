@@ -40,6 +40,8 @@ class Rogue(Application):  # type: ignore[misc]
     cov: str = "good"
     """good, refused, silent (taken, and nothing is ever told), forgetful (told once, then forgotten)."""
     lists_subscriptions = True
+    mute: frozenset[str] = frozenset()
+    """Properties of which nothing is answered."""
     largest = 0
     """Octets of the longest answer; 0: no limit of its own."""
     overflow = AbortReason.segmentationNotSupported
@@ -77,6 +79,8 @@ class Rogue(Application):  # type: ignore[misc]
     async def do_ReadPropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
         await asyncio.sleep(self.delay)
         name, prop = str(apdu.objectIdentifier), str(apdu.propertyIdentifier)
+        if prop in self.mute:
+            return
         if name in self.broken:
             raise ExecutionError("device", "internal-error")
         if prop == "object-list" and self.no_list and apdu.propertyArrayIndex is None:

@@ -14,6 +14,7 @@ from actors.core.values import PointStatus
 from actors.node.models import Node
 from actors.node.store import NodeStore
 from bridges.bacnet import cov as module
+from bridges.bacnet.network import SilentError
 from tests.bridges.bacnet.conftest import SOON, Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogues, values_of
 from tests.bridges.simulator.support import IP
@@ -215,6 +216,59 @@ async def test_a_device_that_names_no_subscriptions_is_left_alone(rogues: Rogues
     for _ in range(3):
         await unit.check_restart()
     assert app.asked.count("SubscribeCOVRequest") == subscribed
+
+
+async def test_a_device_that_forgets_again_and_again_is_no_longer_taken_for_started(
+    rogues: Rogues, lab: Bench
+) -> None:
+    app = rogues.add(7, 11)
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7))
+    unit = bridge._devices["7"]
+    come: list[str] = []
+    await until(lambda: unit.status().cov_points == 3)
+    unit.on_come.append(lambda: come.append("again"))
+    for _ in range(module.MOST_FORGOTTEN + 2):
+        await unit.check_restart()
+        app.forget_subscriptions()
+        await unit.check_restart()
+        await until(lambda: unit.status().cov_points == 3)
+    assert len(come) == module.MOST_FORGOTTEN
+
+
+async def test_a_device_that_is_silent_about_its_subscriptions_alone_is_looked_at_as_ever(
+    rogues: Rogues, lab: Bench
+) -> None:
+    app = rogues.add(7, 11)
+    app.device_object.databaseRevision = 1
+    app.mute = frozenset({module.LISTED})
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7), timeout=SOON)
+    unit = bridge._devices["7"]
+    await until(lambda: unit.status().cov_points == 3)
+    assert await unit.check_restart() is False
+    app.device_object.databaseRevision = 2
+    assert await unit.check_restart() is True
+    assert module.LISTED in unit._lacks
+    assert await unit.check_restart() is False
+    assert unit.status().misses == 0
+
+
+async def test_a_restart_is_not_lost_where_the_next_question_is(rogues: Rogues, lab: Bench) -> None:
+    app = rogues.add(7, 11)
+    own = app.device_object
+    own.lastRestartReason, own.databaseRevision = "coldstart", 1
+    bridge = await lab.bridge([device(7, interval=600)], inputs(7), timeout=SOON)
+    unit = bridge._devices["7"]
+    await until(lambda: unit.status().cov_points == 3)
+    assert await unit.check_restart() is False
+    come: list[str] = []
+    unit.on_come.append(lambda: come.append("again"))
+    own.lastRestartReason = "warmstart"
+    app.mute = frozenset({"database-revision"})
+    with pytest.raises(SilentError):
+        await unit.check_restart()
+    app.mute = frozenset()
+    await unit.check_restart()
+    assert come == ["again"]
 
 
 async def test_a_device_that_started_again_in_silence_is_found_out(rogues: Rogues, lab: Bench) -> None:
