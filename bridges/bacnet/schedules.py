@@ -112,8 +112,8 @@ async def write_schedule(device: Device, instance: int, wanted: DeviceSchedule) 
 
     Raises BadInputError for values of another kind than the device's, for days that no year has and for a
     calendar that the device hasn't, and WriteFailedError with the device's reason; what was written until
-    then is put back. Exceptions that this schedule has already may stay on the days that they are on. Of two
-    at once, the later one begins when the other has ended.
+    then is put back, and what can't be is named. Exceptions that this schedule has already may stay on the
+    days that they are on. Of two at once, the later one begins when the other has ended.
     """
     async with device.planning:
         return await _write_schedule(device, instance, wanted)
@@ -143,10 +143,22 @@ async def _write_schedule(device: Device, instance: int, wanted: DeviceSchedule)
             await _put(device, name, prop, values[prop], before)
             done.append(prop)
     except BridgeError as error:
-        for prop in reversed(done):
-            await device.put(name, prop, before.get(prop, values[prop]))
-        raise WriteFailedError(f"{device.device.id}/{name}", error.reason) from error
+        old = {prop: before[prop] for prop in reversed(done) if prop in before}
+        left = await _put_back(device, name, old)
+        told = f"{error.reason}; not put back: {', '.join(left)}" if left else error.reason
+        raise WriteFailedError(f"{device.device.id}/{name}", told) from error
     return await read_schedule(device, instance)
+
+
+async def _put_back(device: Device, name: str, before: dict[str, Any]) -> list[str]:
+    """Write what was there before; give the properties that couldn't be written, with the reason of each."""
+    left = []
+    for prop, value in before.items():
+        try:
+            await device.put(name, prop, value)
+        except BridgeError as error:
+            left.append(f"{prop} ({error.reason})")
+    return left
 
 
 async def _put(device: Device, name: str, prop: str, value: Any, before: dict[str, Any]) -> None:

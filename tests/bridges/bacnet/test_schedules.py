@@ -147,6 +147,27 @@ async def test_a_device_with_places_for_so_many_exceptions_gets_so_many(rogues: 
     assert await bridge.read_schedule("7", 1) == again
 
 
+async def test_what_can_not_be_put_back_is_named_and_the_rest_is(rogues: Rogues, lab: Bench) -> None:
+    made = planned(rogues.add(7, 11))
+    write = made.write_property
+    written: list[str] = []
+
+    async def week_once(attr: Any, *more: Any) -> None:
+        again = str(attr) in written
+        written.append(str(attr))
+        if str(attr) == "exception-schedule" or (str(attr) == "weekly-schedule" and again):
+            raise ExecutionError("property", "write-access-denied")
+        await write(attr, *more)
+
+    bridge = await online(lab)
+    before = await bridge.read_schedule("7", 1)
+    object.__setattr__(made, "write_property", week_once)
+    wanted = WANTED.model_copy(update={"exceptions": WANTED.exceptions[1:]})
+    with pytest.raises(WriteFailedError, match=r"not put back: weekly-schedule \(write-access-denied\)"):
+        await bridge.write_schedule("7", 1, wanted)
+    assert await bridge.read_schedule("7", 1) == before.model_copy(update={"week": wanted.week})
+
+
 async def test_what_is_so_already_is_not_written(rogues: Rogues, lab: Bench) -> None:
     made = planned(rogues.add(7, 11))
     write = made.write_property
