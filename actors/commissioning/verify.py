@@ -123,6 +123,8 @@ def schedule_fits(kind: Kind, value: PointValue | None) -> bool:
     """Tell whether a schedule gives values that a point with such a value takes."""
     if value is None:
         return True
+    if isinstance(value, str):
+        return False
     if isinstance(value, bool):
         return kind is Kind.BINARY
     return kind is Kind.MULTISTATE if isinstance(value, int) else kind is Kind.ANALOG

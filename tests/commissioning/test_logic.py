@@ -13,8 +13,11 @@ from actors.commissioning.logic import (
     progress_of,
 )
 from actors.commissioning.models import ItemKind, ItemState, Progress, SessionState, SignOff
+from actors.commissioning.verify import schedule_fits
 from actors.core.errors import BadInputError, ConflictError
+from actors.core.values import PointValue
 from actors.node.models import Node, NodeCapabilities, NodeType
+from actors.schedule.models import Kind
 
 ALLOWED_SESSION_STEPS = {
     ("not_started", "in_progress"),
@@ -117,3 +120,17 @@ def test_progress_sums_up(counts: dict[ItemState, int]) -> None:
         == (progress.not_started + progress.verified + progress.failed + progress.deferred)
         == sum(counts.values())
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        (21.5, {Kind.ANALOG}),
+        (2, {Kind.MULTISTATE}),
+        (True, {Kind.BINARY}),
+        ("2026-11-24", set()),
+        (None, {*Kind}),
+    ],
+)
+def test_a_schedule_fits_a_point_of_its_kind_and_no_text(value: PointValue | None, kinds: set[Kind]) -> None:
+    assert {kind for kind in Kind if schedule_fits(kind, value)} == kinds
