@@ -105,6 +105,10 @@ def exceptions_of(kind: str, rows: Sequence[Item]) -> list[Item]:
     return found
 
 
+SHOWN: Final = 25
+"""Rows at once; each has many parts, and the page stands still for all while they are made."""
+
+
 class DaysEditor:
     """Rows of days to add, to change and to take away."""
 
@@ -114,6 +118,7 @@ class DaysEditor:
     def __init__(self, rows: list[Item], save: Callable[[], Awaitable[None]]) -> None:
         """Show rows; `save` is called by the button, and may `say` what is wrong."""
         self.rows = rows
+        self._first = 0
         self._box = box("oc-days")
         self._draw()
         with box("oc-line oc-wrap"):
@@ -130,12 +135,30 @@ class DaysEditor:
 
     def _draw(self) -> None:
         self._box.clear()
+        shown = self.rows[self._first : self._first + SHOWN]
         with self._box:
-            for number, row in enumerate(self.rows, 1):
+            for number, row in enumerate(shown, self._first + 1):
                 with box("oc-span"):
                     self._row(f"{self.noun} {number}", row)
             if not self.rows:
                 words("none", "oc-muted")
+            if len(self.rows) > SHOWN:
+                self._turns(f"{self._first + 1} to {self._first + len(shown)} of {len(self.rows)}")
+
+    def _turns(self, told: str) -> None:
+        """Say which rows are shown, with buttons to those before and after."""
+        with box("oc-line"):
+            words(told, "oc-grow oc-muted")
+            for icon, label, first in (
+                ("chevron_left", f"{self._nouns.capitalize()} before", self._first - SHOWN),
+                ("chevron_right", f"{self._nouns.capitalize()} after", self._first + SHOWN),
+            ):
+                icon_button(icon, label, partial(self.turn, first)).set_enabled(0 <= first < len(self.rows))
+
+    def turn(self, first: int) -> None:
+        """Show the rows from `first` on."""
+        self._first = first
+        self._draw()
 
     def _row(self, name: str, row: Item) -> None:
         with box("oc-line"):
@@ -176,11 +199,17 @@ class DaysEditor:
     def _add(self) -> None:
         if len(self.rows) < self._most:
             self.rows.append(self._fresh())
-            self._draw()
+            self._turn_to_last()
+
+    def _turn_to_last(self) -> None:
+        self.turn((len(self.rows) - 1) // SHOWN * SHOWN)
 
     def _remove(self, row: Item) -> None:
         self.rows = [each for each in self.rows if each is not row]
-        self._draw()
+        if self._first and self._first >= len(self.rows):
+            self._turn_to_last()
+        else:
+            self._draw()
 
     def _change_kind(self, row: Item, event: Any) -> None:
         kept = {key: row[key] for key in ("priority", "times") if key in row}

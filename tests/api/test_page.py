@@ -1,5 +1,6 @@
 """What the page decides by itself, without a browser; the rest is in tests/browser."""
 
+import asyncio
 from datetime import date
 from typing import Any
 
@@ -7,11 +8,13 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from nicegui import Client, core, ui
+from nicegui.page import page
 
 from actors.schedule.models import DatePattern, DateRange, WeekNDay
 from api.web.alarms import urgency
 from api.web.bacnet import changes_words, device_link, lines_of, request_of, route_of
-from api.web.days import CHOICES, period_of, row_of
+from api.web.days import CHOICES, SHOWN, CalendarEditor, period_of, row_of
 from api.web.model import Model
 from api.web.pages import comfort, device_of, device_row, device_words, host_rows
 from api.web.registers import cells, summary
@@ -382,6 +385,39 @@ def test_a_calendar_is_shown_in_a_field_and_comes_back() -> None:
     assert period_of("Exception 1", row_of(None, "calendar,3")) == (None, "calendar,3")
     with pytest.raises(ValueError, match="Exception 1: no calendar"):
         period_of("Exception 1", row_of(None))
+
+
+async def test_of_many_days_some_are_shown_at_once_and_all_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
+    written: list[list[dict[str, Any]]] = []
+
+    async def save(days: list[dict[str, Any]]) -> None:
+        written.append(days)
+
+    days = [
+        {"kind": "date", "year": 1900 + n, "month": 1, "day": 1, "weekday": None} for n in range(2 * SHOWN)
+    ]
+    client = Client(page("/days"))
+    with client:
+        editor = CalendarEditor(days, save)
+
+        def shown() -> list[str]:
+            found = [each for each in client.elements.values() if isinstance(each, ui.label)]
+            return [each.text for each in found if each.text.startswith("Days ")]
+
+        assert shown() == [f"Days {n}" for n in range(1, SHOWN + 1)]
+        editor._add()
+        assert shown() == [f"Days {2 * SHOWN + 1}"]
+        editor._remove(editor.rows[-1])
+        assert shown() == [f"Days {n}" for n in range(SHOWN + 1, 2 * SHOWN + 1)]
+        editor.turn(0)
+        editor.rows[0]["year"] = 2000
+        editor._remove(editor.rows[1])
+        await editor.save()
+    client.delete()
+    assert written == [[days[0] | {"year": 2000}, *days[2:]]]
 
 
 @pytest.mark.parametrize("year", [1899, 2155, 2026.5, float("inf"), float("nan")])
