@@ -140,9 +140,11 @@ async def _write_schedule(device: Device, instance: int, wanted: DeviceSchedule)
                 continue  # it has no such property, and needs none
             if known is not None and _part(prop, known) == _part(prop, wanted):
                 continue  # it is so already, and not all that a device has can be written
-            await _put(device, name, prop, values[prop], before)
             done.append(prop)
+            await _put(device, name, prop, values[prop], before)
     except BridgeError as error:
+        if isinstance(error, DeviceError):
+            done.pop()  # it was refused; where no answer came, it may have been taken
         old = {prop: before[prop] for prop in reversed(done) if prop in before}
         left = await _put_back(device, name, old)
         told = f"{error.reason}; not put back: {', '.join(left)}" if left else error.reason

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from actors.core.errors import BadInputError, BridgeError, NotFoundError, WriteFailedError
 from actors.schedule.models import DatePattern, DateRange, Kind, TimeValue, WeekEntry, WeekNDay
 from bridges.bacnet.bridge import BacnetBridge
-from bridges.bacnet.network import DeviceError
+from bridges.bacnet.network import DeviceError, SilentError
 from bridges.bacnet.schedules import DeviceException, DeviceSchedule, _entry, _period
 from tests.bridges.bacnet.conftest import Bench, device, point, until
 from tests.bridges.bacnet.rogues import Rogue, Rogues
@@ -166,6 +166,26 @@ async def test_what_can_not_be_put_back_is_named_and_the_rest_is(rogues: Rogues,
     with pytest.raises(WriteFailedError, match=r"not put back: weekly-schedule \(write-access-denied\)"):
         await bridge.write_schedule("7", 1, wanted)
     assert await bridge.read_schedule("7", 1) == before.model_copy(update={"week": wanted.week})
+
+
+async def test_what_was_taken_without_an_answer_is_put_back_too(rogues: Rogues, lab: Bench) -> None:
+    planned(rogues.add(7, 11))
+    bridge = await online(lab)
+    before = await bridge.read_schedule("7", 1)
+    asked = bridge._devices["7"]
+    put, lost = asked.put, []
+
+    async def lose_one(name: str, prop: str, value: Any) -> None:
+        await put(name, prop, value)
+        if prop == "weekly-schedule" and not lost:
+            lost.append(prop)
+            raise SilentError("7", "no answer within 3 s")
+
+    asked.put = lose_one  # type: ignore[method-assign]
+    wanted = WANTED.model_copy(update={"exceptions": WANTED.exceptions[1:]})
+    with pytest.raises(WriteFailedError, match=r"no answer within 3 s$"):
+        await bridge.write_schedule("7", 1, wanted)
+    assert await bridge.read_schedule("7", 1) == before
 
 
 async def test_what_is_so_already_is_not_written(rogues: Rogues, lab: Bench) -> None:
