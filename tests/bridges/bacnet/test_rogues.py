@@ -213,8 +213,11 @@ async def test_a_device_that_names_no_subscriptions_is_left_alone(rogues: Rogues
     unit = bridge._devices["7"]
     await until(lambda: unit.status().cov_points == 3)
     subscribed = app.asked.count("SubscribeCOVRequest")
+    come: list[str] = []
+    unit.on_come.append(lambda: come.append("again"))
     for _ in range(3):
         await unit.check_restart()
+    assert come == []
     assert app.asked.count("SubscribeCOVRequest") == subscribed
 
 

@@ -66,5 +66,15 @@ async def test_a_value_that_is_a_text_has_slots_like_any_other(
     with pytest.raises(BadInputError, match="value: 'soon' is not valid"):
         await bridge.write(key, "soon", 8)
     assert await bridge.write(key, None, 8) == before
-    (found,) = (await bridge.scan(low=7, high=7, wait=0.5)).devices
-    assert next(each for each in found.device.points or [] if each.point_key == f"{name}-1").writable
+
+
+async def test_a_value_that_is_a_text_is_found_as_one_that_can_be_commanded(
+    rogues: Rogues, lab: Bench
+) -> None:
+    app = rogues.add(7, 11)
+    for kind, name, present, _, _ in OBJECTS:
+        app.add_object(value(kind, name, present))
+    bridge = await lab.bridge([device(7, cov=False)], [point("analog-input", 1, 7)])
+    await until(lambda: lab.value("7/analog-input-1") is not None)
+    found = (await bridge.scan(low=7, high=7, wait=3.0)).devices[0].device.points or []
+    assert {each.point_key for each in found if each.writable} == {f"{name}-1" for _, name, *_ in OBJECTS}
