@@ -230,6 +230,8 @@ async def _kind(device: Device, instance: int, found: dict[str, Any]) -> tuple[K
     values = [_plain(found["schedule-default"])] if "schedule-default" in found else []
     for day in found.get("weekly-schedule", ()):
         values += [_plain(each.value) for each in day.daySchedule or ()]
+    for event in found.get("exception-schedule", ()):
+        values += [_plain(each.value) for each in event.listOfTimeValues or ()]
     sample = next((value for value in values if not isinstance(value, Null)), None)
     if sample is not None:
         return next(made for kind, made in _BY_TYPE if isinstance(sample, kind))
@@ -253,10 +255,6 @@ _BY_TYPE: Final[tuple[tuple[type, tuple[Kind, Encode]], ...]] = (
     (Unsigned, _NUMBERED),
     (object, _ANALOG),
 )
-
-
-def _unreadable(device: Device, error: BaseException) -> DeviceError:
-    return DeviceError(device.device.id, f"it can't be read: {error}"[:300], "decode")
 
 
 def _part(prop: str, schedule: DeviceSchedule) -> Any:

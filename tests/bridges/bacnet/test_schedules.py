@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bacpypes3.basetypes import (
+    BinaryPV,
     CalendarEntry,
     DailySchedule,
     DeviceObjectPropertyReference,
@@ -236,6 +237,21 @@ async def test_an_empty_schedule_has_the_kind_of_what_it_commands(rogues: Rogues
     planned(rogues.add(7, 11), Null(()), ["binary-output,1"])
     bridge = await online(lab)
     assert (await bridge.read_schedule("7", 1)).kind is Kind.BINARY
+
+
+async def test_a_schedule_has_the_kind_of_values_that_only_its_exceptions_have(
+    rogues: Rogues, lab: Bench
+) -> None:
+    made = planned(rogues.add(7, 11), Null(()))
+    event = SpecialEvent(
+        period=SpecialEventPeriod(calendarEntry=_entry(DatePattern(month=12, day=25))),
+        listOfTimeValues=[Entry(time=(8, 0, 0, 0), value=BinaryPV("active"))],
+        eventPriority=3,
+    )
+    made.exceptionSchedule = ArrayOf(SpecialEvent)([event])
+    bridge = await online(lab)
+    found = await bridge.read_schedule("7", 1)
+    assert (found.kind, found.exceptions[0].entries[0].value) == (Kind.BINARY, True)
 
 
 async def test_what_a_device_refuses_is_put_back(rogues: Rogues, lab: Bench) -> None:
