@@ -8,6 +8,19 @@ from actors.core.clock import from_iso
 from actors.core.values import PointValue
 from api.web.units import decimals, symbol
 
+_TEXTS: Final = (
+    "characterstring",
+    "date",
+    "time",
+    "datetime",
+    "date-pattern",
+    "time-pattern",
+    "datetime-pattern",
+    "octetstring",
+    "bitstring",
+)
+"""BACnet objects whose value is a text, by the key that their points have, such as `date-value-1`."""
+
 NO_VALUE: Final = "–"  # noqa: RUF001 - a dash as typographers set it
 """Shown where there is no value."""
 
@@ -57,7 +70,7 @@ def kind_of(point: dict[str, Any]) -> str:
     value, states, name = point.get("value"), point.get("states"), str(point.get("id", "")).lower()
     if isinstance(value, bool):
         return "binary"
-    if isinstance(value, str):
+    if isinstance(value, str) or (value is None and any(f"/{each}-value-" in name for each in _TEXTS)):
         return "text"
     if "/binary-" in name:
         return "binary"

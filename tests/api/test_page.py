@@ -22,6 +22,7 @@ from api.web.session import ApiError, Session, point_path, site_of
 from api.web.times import value_of
 from api.web.trends import bands, options_of
 from api.web.week import week_of
+from api.web.words import kind_of
 
 
 def gap(start: int, end: int, kind: str = "lost") -> dict[str, Any]:
@@ -350,6 +351,21 @@ def test_a_week_that_can_not_be_is_refused_with_its_day(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         week_of(kind, [[], rows, [], [], [], [], []])
+
+
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    [
+        ({"id": "1101/date-value-1", "value": None}, "text"),
+        ({"id": "1101/datetime-pattern-value-1"}, "text"),
+        ({"id": "1101/characterstring-value-1", "value": "on"}, "text"),
+        ({"id": "1101/analog-value-1", "value": None}, "analog"),
+        ({"id": "1101/binary-value-1", "value": None}, "binary"),
+        ({"id": "1101/multi-state-value-1", "value": None}, "multistate"),
+    ],
+)
+def test_a_point_without_a_value_is_entered_as_its_object_says(point: dict[str, Any], kind: str) -> None:
+    assert kind_of(point) == kind
 
 
 PERIODS = st.one_of(
