@@ -5,13 +5,16 @@ from typing import Final
 
 from actors.alarm.logic import describe, is_off_normal
 from actors.alarm.models import AlarmConfig, Condition, FaultCondition, LimitCondition, StaleCondition
-from actors.core.errors import BadInputError
+from actors.core.errors import BadInputError, ConflictError
 from actors.core.values import PointStatus, PointValue, flag_names
 from actors.node.models import Node
 from actors.schedule.models import Kind
 
 BAD: Final = PointStatus.FAULT | PointStatus.DOWN | PointStatus.DISABLED | PointStatus.STALE
 """Flags with which a value isn't to be relied on."""
+
+LONGEST_TEXT: Final = 255
+"""Characters of a text that bridges give; what is longer, they cut."""
 
 PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
     "degrees-celsius": (-50.0, 150.0),
@@ -61,8 +64,12 @@ def _outside(value: float, low: float | None, high: float | None) -> str | None:
 def trial(node: Node, before: PointValue | None, wanted: PointValue | None) -> PointValue:
     """Give what is written for a test: what a person says, else a value next to what is there.
 
-    Raises BadInputError where nothing can be found, or where what is wanted is there already.
+    Raises BadInputError where nothing can be found, or where what is wanted is there already, and
+    ConflictError for a text that may be longer than what is known of it: it couldn't be given back.
     """
+    if isinstance(before, str) and len(before) >= LONGEST_TEXT:
+        reason = f"its text has {LONGEST_TEXT} characters or more and couldn't be given back; test it by hand"
+        raise ConflictError("point", node.id, reason)
     if wanted is not None:
         if before is not None and type(before) is type(wanted) and before == wanted:
             raise BadInputError("value", wanted, "a value that the point doesn't have now, so that it shows")

@@ -13,7 +13,7 @@ from actors.commissioning.logic import (
     progress_of,
 )
 from actors.commissioning.models import ItemKind, ItemState, Progress, SessionState, SignOff
-from actors.commissioning.verify import schedule_fits
+from actors.commissioning.verify import schedule_fits, trial
 from actors.core.errors import BadInputError, ConflictError
 from actors.core.values import PointValue
 from actors.node.models import Node, NodeCapabilities, NodeType
@@ -134,3 +134,10 @@ def test_progress_sums_up(counts: dict[ItemState, int]) -> None:
 )
 def test_a_schedule_fits_a_point_of_its_kind_and_no_text(value: PointValue | None, kinds: set[Kind]) -> None:
     assert {kind for kind in Kind if schedule_fits(kind, value)} == kinds
+
+
+def test_a_text_that_may_have_been_cut_is_not_tested_by_a_write() -> None:
+    node = Node(id="ahu/note", node_type=NodeType.POINT, dis="Note")
+    assert trial(node, "x" * 254, "y") == "y"
+    with pytest.raises(ConflictError, match="couldn't be given back"):
+        trial(node, "x" * 255, "y")
