@@ -148,6 +148,7 @@ class CommandEngine:
                     await self._doubt(noted, before.get(request.priority))
                 raise
             self._is_settled((point_id, request.priority))
+            await self._note_as_held(node, noted, value)
             await self._flag(point_id, True)
         return WriteResult(
             id=point_id,
@@ -158,6 +159,25 @@ class CommandEngine:
             override_id=noted.id,
             expires_at=expires,
         )
+
+    async def _note_as_held(self, node: Node, noted: Override, value: PointValue | None) -> None:
+        """Note what a slot holds if its device took the value otherwise: rounded, limited, a state by name.
+
+        Else it would count as commanded elsewhere when its time is over, and stay for ever.
+        """
+        if protocol_of(node) not in OWN_ARRAY or same(value, noted.value):
+            return
+        try:
+            array: PriorityArray = await self._bridge(protocol_of(node), "priority_array", node.id)
+            held = array.slots[noted.priority - 1]
+            if held is not None and not same(held, noted.value):
+                log.info("%s holds %r for %r at %d", node.id, held, noted.value, noted.priority)
+                await self._call("overrides", "restore", noted.model_copy(update={"value": held}))
+        except ConflictError:
+            pass  # an object without slots: it keeps what it was written until it is written again
+        except OpenCrateError as error:
+            # The command stands.
+            log.warning("%s took %r; its slots can't be read: %s", node.id, noted.value, error)
 
     async def relinquish(self, point_id: str, priority: int, by: str) -> WriteResult:
         """Give a slot back, also one that was commanded elsewhere; read back what is in force now.

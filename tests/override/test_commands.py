@@ -71,12 +71,14 @@ class Controller:
         self.fails = False
         self.deaf = False
         self.commandable = True
+        self.takes: dict[PointValue, PointValue] = {}
+        """What it holds for what it is sent, where that differs."""
         self.hangs: dict[str, asyncio.Event] = {}
 
     async def write(self, point_id: str, value: PointValue | None, priority: int) -> PointValue | None:
         if self.fails or (value is None and not self.commandable):
             raise WriteFailedError(point_id, "write-access-denied")
-        self.slots[priority - 1] = value
+        self.slots[priority - 1] = None if value is None else self.takes.get(value, value)
         if self.deaf:
             raise WriteUnsureError(point_id, "no answer within 3 s")
         return next((slot for slot in self.slots if slot is not None), 20.0)
@@ -181,6 +183,35 @@ async def test_a_refused_write_keeps_the_note_of_the_one_before(site: Site) -> N
     with pytest.raises(WriteFailedError):
         await site.engine.write("d/b", WriteRequest(value=4.0), "bob")
     assert site.overrides.everything() == [before]
+
+
+@pytest.mark.parametrize(("sent", "held"), [(120.0, 100.0), (1, "unlock"), ("07:30:15.25", "07:30:15")])
+async def test_an_override_ends_also_where_the_device_took_it_otherwise(
+    site: Site, sent: PointValue, held: PointValue
+) -> None:
+    site.controller.takes = {sent: held}
+    result = await site.engine.write("d/b", WriteRequest(value=sent, duration=60), "ana")
+    assert (result.written, result.value) == (sent, held)
+    [noted] = site.overrides.everything()
+    assert (noted.value, noted.by, noted.id) == (held, "ana", result.override_id)
+    site.clock.now += 60_000
+    await site.engine.expire()
+    assert site.controller.slots[7] is None
+    assert site.overrides.everything() == []
+
+
+async def test_a_command_under_a_stronger_one_is_noted_as_it_was_sent(site: Site) -> None:
+    await site.engine.write("d/b", WriteRequest(value=30.0, priority=5), "ana")
+    await site.engine.write("d/b", WriteRequest(value=25.0, priority=9), "ana")
+    assert [each.value for each in site.overrides.everything()] == [30.0, 25.0]
+
+
+async def test_a_device_whose_slots_can_not_be_read_keeps_its_command(site: Site) -> None:
+    site.controller.commandable = False
+    site.controller.takes = {120.0: 100.0}
+    result = await site.engine.write("d/b", WriteRequest(value=120.0), "ana")
+    assert result.value == 100.0
+    assert [each.value for each in site.overrides.everything()] == [120.0]
 
 
 async def test_an_override_ends_on_time_and_again_until_the_device_takes_it(site: Site) -> None:
