@@ -6,15 +6,12 @@ from typing import Final
 from actors.alarm.logic import describe, is_off_normal
 from actors.alarm.models import AlarmConfig, Condition, FaultCondition, LimitCondition, StaleCondition
 from actors.core.errors import BadInputError, ConflictError
-from actors.core.values import PointStatus, PointValue, flag_names
+from actors.core.values import LONGEST_TEXT, PointStatus, PointValue, flag_names
 from actors.node.models import Node
 from actors.schedule.models import Kind
 
 BAD: Final = PointStatus.FAULT | PointStatus.DOWN | PointStatus.DISABLED | PointStatus.STALE
 """Flags with which a value isn't to be relied on."""
-
-LONGEST_TEXT: Final = 255
-"""Characters of a text that bridges give; what is longer, they cut."""
 
 PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
     "degrees-celsius": (-50.0, 150.0),

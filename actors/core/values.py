@@ -2,12 +2,15 @@
 
 import math
 from enum import IntFlag
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 PointValue = bool | int | float | str
 """Analog points are floats, binary points bools, multi-state points ints (from 1), others text."""
+
+LONGEST_TEXT: Final = 255
+"""Characters of a text that is a value; bridges cut what is longer."""
 
 
 def _strict(value: object) -> object:
@@ -21,7 +24,7 @@ def _strict(value: object) -> object:
 
 
 StrictPointValue = Annotated[
-    bool | int | float | Annotated[str, Field(max_length=255)],
+    bool | int | float | Annotated[str, Field(max_length=LONGEST_TEXT)],
     BeforeValidator(_strict),
 ]
 

@@ -12,14 +12,14 @@ from api.web.times import Item, Times, times_of
 from api.web.week import DAYS
 
 ANY: Final = "any"
-_ODD: Final = {"odd": "odd", "even": "even"}
+_ODD: Final = ("odd", "even")
 CHOICES: Final[dict[str, dict[str, str]]] = {
     "month": {ANY: "any month"}
     | {str(n): name for n, name in enumerate(month_name) if n}
-    | {key: f"{name} months" for key, name in _ODD.items()},
+    | {each: f"{each} months" for each in _ODD},
     "day": {ANY: "any day"}
     | {str(n): str(n) for n in range(1, 32)}
-    | {key: f"{name} days" for key, name in _ODD.items()}
+    | {each: f"{each} days" for each in _ODD}
     | {"last": "last day"},
     "week": {ANY: "any week"}
     | {str(n): f"days {7 * n - 6} to {min(7 * n, 31)}" for n in range(1, 6)}
@@ -115,9 +115,9 @@ class DaysEditor:
     noun, _nouns, _most = "Days", "days", 1000
     _kinds: tuple[str, ...] = ("date", "range", "week_n_day")
 
-    def __init__(self, rows: list[Item], save: Callable[[], Awaitable[None]]) -> None:
-        """Show rows; `save` is called by the button, and may `say` what is wrong."""
-        self.rows = rows
+    def __init__(self, rows: list[Item], write: Callable[[Any], Awaitable[None]]) -> None:
+        """Show rows; `write` takes what is `wanted` when the button is pressed."""
+        self.rows, self._write = rows, write
         self._first = 0
         self._box = box("oc-days")
         self._draw()
@@ -127,11 +127,23 @@ class DaysEditor:
             )
         self._wrong = words("", "oc-told bad")
         self._wrong.props["role"] = "alert"
-        ui.button(f"Write the {self._nouns} to the device", color=None, on_click=save).classes("oc-main-act")
+        ui.button(f"Write the {self._nouns} to the device", color=None, on_click=self.save).classes(
+            "oc-main-act"
+        )
 
-    def say(self, wrong: str) -> None:
-        """Say what is wrong with the rows; nothing takes it away."""
-        self._wrong.set_text(wrong)
+    def wanted(self) -> Any:
+        """Give what the rows say. Raises ValueError, which says in which row."""
+        raise NotImplementedError
+
+    async def save(self) -> None:
+        """Have what is wanted written, or say what is wrong with it."""
+        try:
+            wanted = self.wanted()
+        except (TypeError, ValueError) as error:
+            self._wrong.set_text(str(error))
+            return
+        self._wrong.set_text("")
+        await self._write(wanted)
 
     def _draw(self) -> None:
         self._box.clear()
@@ -224,18 +236,11 @@ class CalendarEditor(DaysEditor):
 
     def __init__(self, days: list[Item], save: Callable[[list[Item]], Awaitable[None]]) -> None:
         """Show days; `save` takes them as they are wanted."""
-        self._wanted = save
-        super().__init__([row_of(each) for each in days], self.save)
+        super().__init__([row_of(each) for each in days], save)
 
-    async def save(self) -> None:
-        """Have the days written, or say what is wrong with them."""
-        try:
-            days = [period_of(f"{self.noun} {number}", row)[0] for number, row in enumerate(self.rows, 1)]
-        except (TypeError, ValueError) as error:
-            self.say(str(error))
-            return
-        self.say("")
-        await self._wanted([each for each in days if each is not None])
+    def wanted(self) -> list[Item | None]:
+        """Give the days."""
+        return [period_of(f"{self.noun} {number}", row)[0] for number, row in enumerate(self.rows, 1)]
 
 
 class ExceptionsEditor(DaysEditor):
@@ -248,7 +253,7 @@ class ExceptionsEditor(DaysEditor):
         self, schedule: Item, calendars: Sequence[str], save: Callable[[Item], Awaitable[None]]
     ) -> None:
         """Show them; `save` takes what of the schedule is wanted otherwise."""
-        self._kind, self._known, self._wanted = str(schedule["kind"]), list(calendars), save
+        self._kind, self._known = str(schedule["kind"]), list(calendars)
         self._force: Item = {part: schedule[part] or "" for part in ("starts_on", "ends_on")}
         with box("oc-line oc-wrap"):
             words("In force from")
@@ -261,18 +266,12 @@ class ExceptionsEditor(DaysEditor):
             | {"priority": str(each["priority"]), "times": [dict(entry) for entry in each["entries"]]}
             for each in schedule["exceptions"]
         ]
-        super().__init__(rows, self.save)
+        super().__init__(rows, save)
 
-    async def save(self) -> None:
-        """Have exceptions and dates written, or say what is wrong with them."""
-        try:
-            exceptions = exceptions_of(self._kind, self.rows)
-        except (TypeError, ValueError) as error:
-            self.say(str(error))
-            return
-        self.say("")
+    def wanted(self) -> Item:
+        """Give exceptions and dates."""
         dates = {part: given or None for part, given in self._force.items()}
-        await self._wanted({"exceptions": exceptions} | dates)
+        return {"exceptions": exceptions_of(self._kind, self.rows)} | dates
 
     def _date(self, part: str, label: str) -> None:
         def change(event: Any) -> None:

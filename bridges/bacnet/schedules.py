@@ -36,12 +36,12 @@ from actors.schedule.models import (
 from bridges.bacnet.device import Device
 from bridges.bacnet.kinds import BINARY, MULTI_STATE
 from bridges.bacnet.network import UNREADABLE, DeviceError
-from bridges.bacnet.texts import ANY, show_date
+from bridges.bacnet.texts import ANY, DAYS, MONTHS, show_date
 from bridges.bacnet.values import to_point
 from bridges.bacnet.wire import by_tags
 
-_MONTHS: Final[dict[int, Any]] = {ANY: None, 13: "odd", 14: "even"}
-_DAYS: Final[dict[int, Any]] = {ANY: None, 32: "last", 33: "odd", 34: "even"}
+_MONTHS: Final[dict[int, Any]] = {ANY: None} | MONTHS
+_DAYS: Final[dict[int, Any]] = {ANY: None} | DAYS
 _ANY_DAY: Final = DatePattern()
 _LAST: Final = 16
 """The priority of an exception that gives way to all others."""

@@ -10,8 +10,12 @@ from bacpypes3.primitivedata import BitString, Date, OctetString, Time
 
 ANY: Final = 255
 """What is left open, shown as `*`."""
-_MONTHS: Final = {13: "odd", 14: "even", ANY: "*"}
-_DAYS: Final = {32: "last", 33: "odd", 34: "even", ANY: "*"}
+MONTHS: Final = {13: "odd", 14: "even"}
+"""Names of months beyond the twelfth, which stand for several."""
+DAYS: Final = {32: "last", 33: "odd", 34: "even"}
+"""Names of days beyond the 31st."""
+_MONTHS: Final = MONTHS | {ANY: "*"}
+_DAYS: Final = DAYS | {ANY: "*"}
 _WEEKDAYS: Final = dict(enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), 1))
 _LAST_YEAR: Final = 1900 + ANY - 1
 _DATE: Final = re.compile(
@@ -90,18 +94,6 @@ def _within(number: int, least: int, most: int) -> int:
     return number
 
 
-def _octets(text: str) -> Any:
-    if not re.fullmatch(r"(?:[0-9a-f]{2})*", text):
-        raise ValueError
-    return OctetString(bytes.fromhex(text))
-
-
-def _bits(text: str) -> Any:
-    if not re.fullmatch("[01]*", text):
-        raise ValueError
-    return BitString([int(each) for each in text])
-
-
 READ: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "date-value": (lambda text: _date(text, False), "a date such as 2026-11-24"),
     "time-value": (lambda text: _time(text, False), "a time such as 07:30:15"),
@@ -109,7 +101,13 @@ READ: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "date-pattern-value": (lambda text: _date(text, True), "a date such as 2026-*-last or *-12-* mon"),
     "time-pattern-value": (lambda text: _time(text, True), "a time such as 07:*:00"),
     "datetime-pattern-value": (lambda text: _both(text, True), "a date and time such as *-12-* mon 07:*:00"),
-    "octetstring-value": (_octets, "pairs of hexadecimal digits such as 01ff"),
-    "bitstring-value": (_bits, "bits such as 0110"),
+    "octetstring-value": (
+        lambda text: OctetString(bytes.fromhex(text)),
+        "pairs of hexadecimal digits such as 01ff",
+    ),
+    "bitstring-value": (lambda text: BitString([int(each) for each in text]), "bits such as 0110"),
 }
-"""By type of object: how a text becomes its value (ValueError where it can't), and what is expected."""
+"""By type of object: how a text becomes its value (ValueError where it can't), and what is expected.
+
+Some take more than what is shown; `values.to_bacnet` refuses what isn't shown again as it was given.
+"""

@@ -25,7 +25,7 @@ from bacpypes3.primitivedata import (
 )
 
 from actors.core.errors import BadInputError
-from actors.core.values import PointStatus, PointValue
+from actors.core.values import LONGEST_TEXT, PointStatus, PointValue
 from bridges.bacnet.kinds import (
     ANALOG,
     BINARY,
@@ -44,7 +44,6 @@ from bridges.numbers import shortest
 LARGEST_REAL: Final = (2 - 2**-23) * 2.0**127
 LARGEST_WHOLE: Final = 2**53
 """An Unsigned has as many octets as its sender likes; a point's value has 53 bits."""
-LONGEST_TEXT: Final = 255
 
 _TYPES: Final[dict[str, Any]] = {
     "large-analog-value": Double,
